@@ -1,0 +1,315 @@
+"""The command line, ``w2s``. Imports torch and Prefect only to run stages."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+
+from artifacts.errors import UsageError, W2sError
+from flows.home import Home
+from flows.load import load_grid, parse_value, preset_names
+
+app = typer.Typer(
+    help="Weak-to-strong generalization experiments as cached stages.\n\n"
+    "A GRID is the name of a preset, or the path of a TOML file (`w2s init` writes one).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+store_app = typer.Typer(help="Check and clean the artifact store.", no_args_is_help=True)
+app.add_typer(store_app, name="store")
+
+console = Console()
+errors = Console(stderr=True)
+
+FAILED = 1
+USAGE = 2
+INTERRUPTED = 130
+
+Grid = Annotated[str, typer.Argument(metavar="GRID", help="Preset name or TOML file.")]
+Source = Annotated[
+    str | None,
+    typer.Option(help="'offline', 'hub', or a folder with <dataset>/{train,test}.{parquet,jsonl}."),
+]
+Names = Annotated[str | None, typer.Option(help="Comma-separated, instead of the grid's.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Override any field, such as training.epochs=3."),
+]
+Rehash = Annotated[bool, typer.Option(help="Digest external files again instead of trusting size and time.")]
+Format = Annotated[Literal["table", "csv", "json", "parquet"], typer.Option(help="How to print it.")]
+Output = Annotated[Path | None, typer.Option(help="Write to this file instead of the terminal.")]
+
+
+def main() -> None:
+    """Entry point: one line per error, exit code 2 for usage, 1 for a run, 130 after Ctrl-C."""
+    try:
+        app(standalone_mode=True)
+    except UsageError as error:
+        errors.print(f"w2s: {error}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(USAGE)
+    except W2sError as error:
+        errors.print(f"w2s: {error}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(FAILED)
+
+
+def _config(
+    grid: str,
+    source: str | None,
+    datasets: str | None,
+    models: str | None,
+    methods: str | None,
+    seeds: str | None,
+    overrides: list[str] | None,
+) -> Any:
+    fields: dict[str, Any] = {}
+    for pair in overrides or []:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise UsageError(f"--set {pair!r}: write FIELD=VALUE, such as --set training.epochs=3")
+        fields[name.strip()] = parse_value(value.strip())
+    if source is not None:
+        fields["source"] = source
+    for name, text in {"datasets": datasets, "methods": methods, "models": models}.items():
+        if text is not None:
+            fields[name] = [word.strip() for word in text.split(",") if word.strip()]
+    if models is not None and "," not in models:
+        fields["models"] = models  # a ladder
+    if seeds is not None:
+        fields["seeds"] = [parse_value(word.strip()) for word in seeds.split(",")]
+    return load_grid(grid, fields)
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="File to write.")] = Path("grid.toml"),
+) -> None:
+    """Write a commented grid to start from.
+
+    Example: w2s init my-grid.toml
+    """
+    if path.exists():
+        raise UsageError(f"{path} is there already; choose another name")
+    text = (resources.files("flows") / "template.toml").read_text(encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
+    console.print(f"wrote {path}; next: w2s plan {path}", highlight=False)
+
+
+@app.command()
+def plan(
+    grid: Grid,
+    why: Annotated[bool, typer.Option("--why", help="One line per node that will run.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
+    update: Annotated[bool, typer.Option(help="Move Hub revisions to what they are today.")] = False,
+    rehash: Rehash = False,
+    source: Source = None,
+    datasets: Names = None,
+    models: Names = None,
+    methods: Names = None,
+    seeds: Names = None,
+    overrides: Overrides = None,
+) -> None:
+    """Say what a run would do, and why; runs nothing.
+
+    Example: w2s plan demo --why
+    """
+    from flows.run import Session
+    from flows.show_plan import as_records, print_plan
+
+    config = _config(grid, source, datasets, models, methods, seeds, overrides)
+    session = Session.open(config, Home.from_environment(), update=update, rehash=rehash)
+    if as_json:
+        json.dump(as_records(session.plan), sys.stdout, indent=1)
+        sys.stdout.write("\n")
+    else:
+        print_plan(console, session.plan, grid=grid, why=why)
+
+
+@app.command()
+def run(
+    grid: Grid,
+    workers: Annotated[int | None, typer.Option(help="Stages at a time.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads of each.")] = None,
+    update: Annotated[bool, typer.Option(help="Move Hub revisions to what they are today.")] = False,
+    rehash: Rehash = False,
+    source: Source = None,
+    datasets: Names = None,
+    models: Names = None,
+    methods: Names = None,
+    seeds: Names = None,
+    overrides: Overrides = None,
+) -> None:
+    """Run what a grid lacks, and land the results.
+
+    Finished stages stay, whatever happens: the same command goes on where it ended.
+
+    Example: w2s run demo
+    """
+    from flows.run import Session
+
+    more = list(overrides or [])
+    more += [f"runtime.workers={workers}"] if workers is not None else []
+    more += [f"runtime.threads={threads}"] if threads is not None else []
+    config = _config(grid, source, datasets, models, methods, seeds, more)
+    session = Session.open(config, Home.from_environment(), update=update, rehash=rehash)
+    command = "w2s " + " ".join(sys.argv[1:])
+    if not session.plan.pending:
+        session.record_fresh()
+        console.print(
+            f"nothing to do: all {len(session.plan.planned)} stages of {config.name} are fresh; "
+            f"w2s pgr --grid {config.name}",
+            highlight=False,
+        )
+        return
+    from flows.launch import launch
+
+    sys.exit(launch(session, console, command))
+
+
+@app.command()
+def status() -> None:
+    """Say what is running now, and what the last run of each grid did.
+
+    Example: w2s status
+    """
+    from flows.show_status import print_status
+
+    print_status(console, Home.from_environment())
+
+
+@app.command()
+def explain(
+    node: Annotated[str, typer.Argument(help="Start of a node id or key; `w2s plan GRID --why` lists ids.")],
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Say everything that is known of one node.
+
+    Example: w2s explain 3fa9c2
+    """
+    from flows.show_status import explain_node
+
+    explain_node(console, Home.from_environment(), node, as_json=as_json)
+
+
+@app.command()
+def pgr(
+    grid: Annotated[str | None, typer.Option(help="Only this grid, by name.")] = None,
+    by: Annotated[Literal["pair", "seed", "dataset", "method"], typer.Option(help="One row per this.")] = "pair",
+    format: Format = "table",
+    output: Output = None,
+) -> None:
+    """Print performance gap recovered.
+
+    Example: w2s pgr --grid demo --by method
+    """
+    from artifacts.query import pgr_table
+    from flows.tables import show
+
+    table = pgr_table(Home.from_environment().results, grid, by)
+    show(table, format, output=output, title="performance gap recovered")
+
+
+@app.command()
+def sql(
+    statement: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT.")],
+    format: Format = "table",
+    output: Output = None,
+) -> None:
+    """Ask the results file; read-only. Tables: scores, predictions, weak_labels, nodes, pairs; views: pgr, …
+
+    Example: w2s sql "SELECT dataset, median(pgr) FROM pgr WHERE flag IS NULL GROUP BY dataset"
+    """
+    from artifacts.query import query
+    from flows.tables import show
+
+    show(query(Home.from_environment().results, statement), format, output=output)
+
+
+@app.command()
+def grids(
+    drop: Annotated[str | None, typer.Option(help="Forget this grid; `w2s store gc` then frees its artifacts.")] = None,
+) -> None:
+    """List the presets and the grids that were run, or forget one.
+
+    Example: w2s grids
+    """
+    from artifacts.grids import Grids
+    from artifacts.store import Store
+    from flows.show_status import print_grids
+
+    if drop is not None:
+        Grids(Store(Home.from_environment().store)).drop(drop)
+        console.print(f"dropped {drop}; `w2s store gc --dry-run` shows what that frees", highlight=False)
+        return
+    print_grids(console, Home.from_environment(), preset_names())
+
+
+@app.command()
+def datasets(format: Format = "table", output: Output = None) -> None:
+    """List the datasets.
+
+    Example: w2s datasets --format json
+    """
+    from flows.listings import datasets_table
+    from flows.tables import show
+
+    show(datasets_table(), format, output=output)
+
+
+@app.command()
+def models(format: Format = "table", output: Output = None) -> None:
+    """List the models and the ladders.
+
+    Example: w2s models
+    """
+    from flows.listings import models_table
+    from flows.tables import show
+
+    show(models_table(), format, output=output)
+
+
+@store_app.command()
+def verify() -> None:
+    """Read everything in the store, and say what is not as its manifest says.
+
+    Example: w2s store verify
+    """
+    from artifacts.store import Store
+
+    problems = list(Store(Home.from_environment().store).verify())
+    for problem in problems:
+        console.print(f"{problem.stage} {problem.key[:12]}: {problem.what}", markup=False, highlight=False)
+    if problems:
+        raise W2sError(f"{len(problems)} broken; `w2s run GRID` makes what a grid needs of them anew")
+    console.print("every artifact is as its manifest says", highlight=False)
+
+
+@store_app.command()
+def gc(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+) -> None:
+    """Remove what no grid needs: neither its last complete run nor any since.
+
+    Example: w2s store gc --dry-run
+    """
+    from artifacts.grids import Grids
+    from artifacts.store import Store
+
+    store = Store(Home.from_environment().store)
+    removed = store.gc(Grids(store).reachable(), dry_run=dry_run)
+    for item in removed:
+        console.print(f"{item.what}  {item.size_bytes:,} bytes", markup=False, highlight=False)
+    verb = "would free" if dry_run else "freed"
+    total = sum(item.size_bytes for item in removed)
+    console.print(f"{verb} {total:,} bytes in {len(removed)} places", highlight=False)
+
+
+if __name__ == "__main__":
+    main()

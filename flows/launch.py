@@ -1,0 +1,84 @@
+"""Runs a grid from the command line: a server, the flow in this process, the display, and the closing words."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console
+
+from artifacts.errors import W2sError
+from artifacts.query import pgr_table
+from flows.display import Display
+from flows.drain import Outcome
+from flows.run import Session
+from flows.server import local_server
+from flows.tables import show
+
+OK, FAILED, INTERRUPTED = 0, 1, 130
+
+
+def launch(session: Session, console: Console, command: str) -> int:
+    """Run what ``session`` lacks, as a Prefect flow in this process.
+
+    Args:
+        session: an open session with pending nodes.
+        console: where to show progress.
+        command: what the user typed, to repeat in advice.
+
+    Returns:
+        The exit code.
+    """
+    clock = time.monotonic()
+    plan = session.plan
+    n_pending, n_nodes = len(plan.pending), len(plan.planned)
+    _say(
+        console,
+        f"{session.config.name}: {n_pending} of {n_nodes} stages to run, {n_nodes - n_pending} reused",
+    )
+    try:
+        with local_server(session.home.root, lambda line: _say(console, line)) as server:
+            from flows.grid import SESSION, run_grid
+
+            with Display(console, session.home, n_pending) as display:
+                session.listeners.append(display)
+                token = SESSION.set(session)
+                try:
+                    state = run_grid(session.config, str(session.home.root), return_state=True)
+                finally:
+                    SESSION.reset(token)
+            outcome = session.outcome
+            if outcome is None or (state.is_failed() and not outcome.failed) or state.is_crashed():
+                raise W2sError(f"the flow broke: {state.message}; go on with: {command}")
+            n_task_runs = len(outcome.ran) + len(outcome.reused) + len(outcome.failed)
+            server.flush(state.state_details.flow_run_id, n_task_runs)
+    except KeyboardInterrupt:
+        _say(console, f"interrupted; finished stages stay, go on with: {command}")
+        return INTERRUPTED
+    _close(session, outcome, console, time.monotonic() - clock, command)
+    return FAILED if outcome.failed else OK
+
+
+def _close(session: Session, outcome: Outcome, console: Console, seconds: float, command: str) -> None:
+    name = session.config.name
+    table = pgr_table(session.home.results, name, "pair")
+    if table.num_rows:
+        show(table, title=f"{name}: performance gap recovered")
+    n_reused = len(outcome.reused) + len(session.plan.planned) - len(session.plan.pending)
+    _say(console, f"{len(outcome.ran)} stages ran, {n_reused} reused, {seconds:.0f} s")
+    for failure in outcome.failed:
+        _say(console, f"failed: {failure.node.name}: {failure.message}")
+    if outcome.blocked:
+        _say(console, f"{len(outcome.blocked)} stages were not tried, because they read what failed")
+    if outcome.failed:
+        _say(console, f"logs: {session.home.logs}; finished stages stay, try again with: {command}")
+    _say(console, f"results: {session.home.results}")
+    _say(console, f"next: w2s pgr --grid {name} --by dataset")
+    _say(console, f"      w2s sql \"SELECT * FROM pgr WHERE grid = '{name}'\"")
+    _say(
+        console,
+        f"      w2s plan {command.split()[2]} --set data_seed=1   what a change would rerun",
+    )
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)

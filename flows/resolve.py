@@ -1,0 +1,165 @@
+"""Checks every name in a grid and finds where its data and weights come from; the result is a graph of nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from artifacts.errors import UsageError
+from flows.nodes import DataSource, Graph, ModelSource, build_graph
+from w2s_core.config import GridConfig, LogconfConfig, MethodConfig, ModelConfig, XentConfig
+from w2s_core.datasets import DATASETS
+from w2s_core.errors import DataError
+from w2s_core.models_catalog import LADDERS, MODELS
+from w2s_core.registry import UnknownNameError, unknown_name
+from w2s_core.sources import folder_files, resolve_hub
+
+METHODS: dict[str, MethodConfig] = {
+    "xent": MethodConfig(name="xent", loss=XentConfig()),
+    "logconf": MethodConfig(name="logconf", loss=LogconfConfig()),
+}
+"""Methods that a grid may name; other settings of a loss are given as a table."""
+
+
+class Resolved(NamedTuple):
+    """A grid with its names looked up."""
+
+    graph: Graph
+    models: list[ModelConfig]
+    revisions: dict[str, str]
+    """``"<dataset or model> <hub id>@<revision>"`` to the commit that it stood for."""
+
+
+def resolve(config: GridConfig, revisions: Mapping[str, str], *, update: bool = False) -> Resolved:
+    """Look everything up.
+
+    Args:
+        config: the grid.
+        revisions: commits recorded by earlier runs of the grid.
+        update: ask the Hub again for every revision, instead of using recorded commits.
+
+    Raises:
+        UsageError: an unknown name, an impossible pair, a folder without the data; one line naming the field.
+    """
+    recorded = Revisions({} if update else revisions)
+    models = resolve_models(config)
+    methods = resolve_methods(config)
+    pairs = resolve_pairs(config, [model.name for model in models])
+    data = {name: _data_source(config, name, recorded) for name in config.datasets}
+    weights = {model.name: _model_source(model, recorded) for model in models}
+    graph = build_graph(config, models, methods, pairs, data, weights)
+    return Resolved(graph, models, recorded.used)
+
+
+class Revisions:
+    """Commits of Hub revisions: those recorded, and those asked for now."""
+
+    def __init__(self, recorded: Mapping[str, str]) -> None:
+        self._recorded = recorded
+        self.used: dict[str, str] = {}
+
+    def commit(self, kind: str, id: str, revision: str) -> str:
+        """The commit of ``revision`` of the Hub repository ``id``; ``kind`` is ``"dataset"`` or ``"model"``."""
+        name = f"{kind} {id}@{revision}"
+        if name not in self.used:
+            self.used[name] = self._recorded.get(name) or resolve_hub(id, revision, kind)
+        return self.used[name]
+
+
+def resolve_models(config: GridConfig) -> list[ModelConfig]:
+    """The ladder, weakest first."""
+    if isinstance(config.models, str):
+        if config.models not in LADDERS:
+            raise UsageError("models: " + unknown_name("ladder", config.models, list(LADDERS)))
+        names: tuple[str | ModelConfig, ...] = LADDERS[config.models]
+    else:
+        names = config.models
+    models = [_named(MODELS, "models", "model", name) for name in names]
+    _refuse_repeated("models", [model.name for model in models])
+    if len(models) < 2 and not config.self_training:
+        raise UsageError("models: a ladder needs at least two models, weakest first")
+    return models
+
+
+def resolve_methods(config: GridConfig) -> list[MethodConfig]:
+    """The methods with all their parameters."""
+    methods = [_named(METHODS, "methods", "method", name) for name in config.methods]
+    _refuse_repeated("methods", [method.name for method in methods])
+    return methods
+
+
+Spec = TypeVar("Spec", MethodConfig, ModelConfig)
+
+
+def _named(known: Mapping[str, Spec], field: str, kind: str, name: str | Spec) -> Spec:
+    if not isinstance(name, str):
+        return name
+    if name not in known:
+        raise UsageError(f"{field}: {unknown_name(kind, name, list(known))}")
+    return known[name]
+
+
+def _refuse_repeated(field: str, names: list[str]) -> None:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise UsageError(f"{field}: {repeated[0]!r} stands there twice; give one of them another name")
+
+
+def resolve_pairs(config: GridConfig, ladder: list[str]) -> list[tuple[str, str]]:
+    """(weak, strong) pairs: weaker means earlier in the ladder."""
+    if config.pairs == "all":
+        pairs = [(w, s) for i, w in enumerate(ladder) for s in ladder[i + 1 :]]
+    else:
+        pairs = [tuple(pair) for pair in config.pairs]
+    for weak, strong in pairs:
+        for name in (weak, strong):
+            if name not in ladder:
+                raise UsageError("pairs: " + unknown_name("model of the ladder", name, ladder))
+        if ladder.index(weak) >= ladder.index(strong):
+            raise UsageError(
+                f"pairs: [{weak!r}, {strong!r}] is against the ladder's order ({' < '.join(ladder)}); "
+                "the weak model must stand earlier (self_training = true trains a model on its own labels)"
+            )
+    if config.self_training:
+        pairs += [(name, name) for name in ladder]
+    return pairs
+
+
+def _data_source(config: GridConfig, name: str, revisions: Revisions) -> DataSource:
+    try:
+        dataset = DATASETS.get(name)
+        if config.source == "offline":
+            return DataSource({"kind": "offline", "world": config.world.model_dump()}, {}, dataset.max_chars)
+        if config.source == "hub":
+            params = {
+                "kind": "hub",
+                "id": dataset.hub_id,
+                "config": dataset.hub_config,
+                "revision": revisions.commit("dataset", dataset.hub_id, "main"),
+                "splits": dict(dataset.splits),
+            }
+            return DataSource(params, {}, dataset.max_chars)
+        files = folder_files(Path(config.source).expanduser(), name)
+        return DataSource({"kind": "folder"}, files, dataset.max_chars)
+    except UnknownNameError as error:
+        raise UsageError(f"datasets: {error}") from None
+    except DataError as error:
+        raise UsageError(f"source: {error}") from None
+
+
+def _model_source(model: ModelConfig, revisions: Revisions) -> ModelSource:
+    if model.pretrain is not None:
+        return ModelSource("offline")
+    folder = Path(model.path).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise UsageError(f"models: {model.name}: {folder} has no config.json, so it is no model")
+        return ModelSource("folder", folder=folder.absolute())
+    if folder.is_absolute() or model.path.startswith((".", "~")):
+        raise UsageError(f"models: {model.name}: no folder {folder}")
+    try:
+        commit = revisions.commit("model", model.path, model.revision)
+    except DataError as error:
+        raise UsageError(f"models: {model.name}: {error}") from None
+    return ModelSource("hub", hub={"id": model.path, "revision": commit})

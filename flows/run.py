@@ -1,0 +1,141 @@
+"""A grid in hand: its plan, and what has to happen around a run of it (grid file, results, retention).
+
+Light: imports no torch and no Prefect, so that a grid with nothing to do is answered at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from artifacts.digests import ExternalDigests
+from artifacts.fingerprint import Sources
+from artifacts.grids import GridNode, GridRun, Grids, State
+from artifacts.manifest import Manifest
+from artifacts.store import Store
+from flows.drain import Drain, Outcome, Submit
+from flows.home import Home
+from flows.nodes import Node
+from flows.plan import PACKAGE, Keys, Plan, make_plan
+from flows.resolve import resolve
+from w2s_core.config import GridConfig
+from w2s_core.stages import STAGES
+
+Report = Callable[[str, Node], None]
+
+
+@dataclass(slots=True)
+class Session:
+    """One grid against one store.
+
+    Attributes:
+        listeners: told of every change of a node, as ``flows.drain.Drain`` reports it.
+        outcome: what the last run did; None before it.
+    """
+
+    config: GridConfig
+    home: Home
+    store: Store
+    keys: Keys
+    plan: Plan
+    revisions: Mapping[str, str]
+    listeners: list[Report] = field(default_factory=list)
+    outcome: Outcome | None = None
+
+    @classmethod
+    def open(cls, config: GridConfig, home: Home, *, update: bool = False, rehash: bool = False) -> Session:
+        """Resolve a grid and plan it; writes nothing but the cache of digests.
+
+        Args:
+            config: the grid.
+            home: the project.
+            update: move Hub revisions to what they stand for today.
+            rehash: ignore the cache of digests of external files.
+
+        Raises:
+            W2sError: what is wrong with the grid, its inputs, the store or the code.
+        """
+        store = Store(home.store)
+        recorded = Grids(store).revisions(config.name)
+        resolved = resolve(config, recorded, update=update)
+        keys = Keys(Sources.on_disk(PACKAGE), ExternalDigests(home.digests, rehash=rehash))
+        plan = make_plan(resolved.graph, store, keys)
+        return cls(config, home, store, keys, plan, resolved.revisions)
+
+    def run(self, submit: Submit, n_at_once: int) -> Outcome:
+        """Bring the plan to its end, then write down what there is, however it ended."""
+        drain = Drain(self.plan, self.keys, self.store, submit, self._report, n_at_once)
+        self.outcome = drain.outcome
+        open_run = Grids(self.store).start(self._record(drain.manifests))
+        state: State = "interrupted"
+        try:
+            drain.run()
+            state = "failed" if drain.outcome.failed else "complete"
+        finally:
+            self._evict(drain.manifests)
+            open_run.finish(self._record(drain.manifests), state)
+            self._rebuild()
+        return drain.outcome
+
+    def record_fresh(self) -> None:
+        """Write down a grid in which nothing was to do, unless its last run says just that."""
+        manifests = {id: e.manifest for id, e in self.plan.planned.items() if e.manifest is not None}
+        record = self._record(manifests)
+        grids = Grids(self.store)
+        if not grids.is_latest(record):
+            grids.start(record).finish(record, "complete")
+            self._rebuild()
+        elif not self.home.results.exists():
+            self._rebuild()
+
+    def _record(self, manifests: Mapping[str, Manifest]) -> GridRun:
+        """The run as the grid file has it, with the keys that are known."""
+
+        def key(node: Node | None) -> str | None:
+            return manifests[node.id].key if node is not None and node.id in manifests else None
+
+        graph = self.plan.graph
+        return GridRun(
+            config=self.config.model_dump(mode="json"),
+            revisions=dict(self.revisions),
+            nodes=[GridNode(n.id, n.stage, dict(n.labels), key(n)) for n in graph.nodes.values()],
+            pairs=[
+                {
+                    "dataset": pair.dataset,
+                    "weak": pair.weak,
+                    "strong": pair.strong,
+                    "method": pair.method,
+                    "seed": pair.seed,
+                    "weak_score": key(pair.weak_score),
+                    "transfer_score": key(pair.transfer_score),
+                    "ceiling_score": key(pair.ceiling_score),
+                }
+                for pair in graph.pairs
+            ],
+        )
+
+    def _evict(self, manifests: Mapping[str, Manifest]) -> None:
+        """Remove the weights that the grid does not want to keep, once nothing of it waits for them."""
+        if self.config.retention == "all":
+            return
+        for node in self.plan.graph.nodes.values():
+            is_supervisor = node.labels.get("half") == "weak_train"
+            if (
+                not STAGES[node.stage].is_training
+                or node.stage == "pretrain"
+                or node.id not in manifests
+                or (self.config.retention == "supervisors" and is_supervisor)
+            ):
+                continue
+            readers = [n for n in self.plan.graph.nodes.values() if node in n.parents]
+            if all(reader.id in manifests for reader in readers):
+                self.store.evict(node.stage, manifests[node.id].key, "model")
+
+    def _rebuild(self) -> None:
+        from artifacts.results import build  # needs DuckDB, which a plan does not load
+
+        build(self.store, self.home.results)
+
+    def _report(self, event: str, node: Node) -> None:
+        for listener in self.listeners:
+            listener(event, node)

@@ -1,0 +1,54 @@
+"""What this machine has to run stages on, found without importing torch."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from typing import NamedTuple
+
+from artifacts.errors import UsageError
+from w2s_core.config import RuntimeConfig
+
+MOST_CPU_WORKERS = 8
+"""A worker that has torch loaded takes a few hundred megabytes, so more cores make threads, not workers."""
+
+
+class Machine(NamedTuple):
+    """How stages run here."""
+
+    device: str
+    """``"cpu"`` or ``"cuda"``."""
+    n_workers: int
+    """Stages at a time; on GPUs, one per GPU unless the grid says otherwise."""
+    threads: int
+    """CPU threads of each."""
+    gpus: list[str]
+    """What ``CUDA_VISIBLE_DEVICES`` may name; empty on a CPU."""
+
+
+def visible_gpus() -> list[str]:
+    """The NVIDIA GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [name.strip() for name in visible.split(",") if name.strip() not in ("", "-1")]
+    if shutil.which("nvidia-smi") is None:
+        return []
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
+    n_gpus = sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
+    return [str(number) for number in range(n_gpus)]
+
+
+def this_machine(runtime: RuntimeConfig) -> Machine:
+    """Device, workers and threads, as the grid says or as the machine has them.
+
+    Raises:
+        UsageError: a GPU is asked for and there is none.
+    """
+    gpus = [] if runtime.device == "cpu" else visible_gpus()
+    if runtime.device == "cuda" and not gpus:
+        raise UsageError("runtime.device: 'cuda' is asked for, but no NVIDIA GPU was found")
+    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    n_workers = runtime.workers or len(gpus) or min(n_cores, MOST_CPU_WORKERS)
+    threads = runtime.threads or max(1, n_cores // n_workers)
+    return Machine("cuda" if gpus else "cpu", n_workers, threads, gpus)

@@ -1,0 +1,81 @@
+"""The process that runs stages: one JSON job per line in, one JSON reply per line out, until its parent is gone.
+
+Started as ``python -m tasks.worker`` by ``tasks.pool``, so that nothing of ours is imported before the sources of
+``w2s_core`` are being recorded (a ``multiprocessing`` child would import the parent's main module first). What jobs
+print goes to the log.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import traceback
+from typing import TextIO
+
+from artifacts.errors import W2sError
+from artifacts.keys import JSON
+from artifacts.loaded import record
+
+PACKAGE = "w2s_core"
+
+
+def main() -> None:
+    """Serve jobs from standard input until it ends."""
+    # Ctrl-C is for the parent, which ends its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    record(PACKAGE)
+    jobs_in, replies = _take_over_streams()
+    jobs: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_read_jobs, args=(jobs_in, jobs), daemon=True).start()
+    while True:
+        replies.write(_reply(jobs.get()) + "\n")
+        replies.flush()
+
+
+def _take_over_streams() -> tuple[TextIO, TextIO]:
+    """Keep standard input and output for messages; jobs get an empty input, and the log as output."""
+    jobs_in, replies = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return jobs_in, replies
+
+
+def _read_jobs(jobs_in: TextIO, jobs: queue.SimpleQueue[str]) -> None:
+    for line in jobs_in:
+        jobs.put(line)
+    # The parent closed the pipe, or died: whatever runs here, nobody waits for it any more.
+    os._exit(0)
+
+
+def _reply(line: str) -> str:
+    order = json.loads(line)
+    module, _, function = order["function"].partition(":")
+    try:
+        result: JSON = getattr(importlib.import_module(module), function)(order["job"])
+        return json.dumps({"result": result})
+    except Exception as error:  # it is reported, with its traceback, as the failure of the job
+        traceback.print_exc()
+        sys.stderr.flush()
+        return json.dumps(_failure(error))
+
+
+def _failure(error: Exception) -> dict[str, JSON]:
+    from w2s_core.errors import DataError, TrainingError
+
+    return {
+        "kind": type(error).__name__,
+        "message": str(error),
+        "traceback": "".join(traceback.format_exception(error)),
+        "is_expected": isinstance(error, (W2sError, DataError, TrainingError)),
+    }
+
+
+if __name__ == "__main__":
+    main()

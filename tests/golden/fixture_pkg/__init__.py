@@ -1,0 +1,1 @@
+"""Source with a known fingerprint; see ``tests/test_fingerprint.py``. Never imported."""

@@ -1,0 +1,123 @@
+"""Losses against their definitions written naively, and the edges of the confidence loss."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from w2s_core.losses import LOSSES, Batch, Loss, harden_top, tie_ranks
+
+LOGCONF = {"loss": "logconf", "alpha_max": 0.5, "warmup_frac": 0.2, "threshold": "half"}
+
+
+def some_batch(n: int = 9, seed: int = 0, progress: float = 0.9) -> tuple[torch.Tensor, Batch]:
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(n, 2, generator=generator).requires_grad_()
+    targets = torch.rand(n, generator=generator, dtype=torch.float64)
+    ties = torch.from_numpy(tie_ranks([f"id{i}" for i in range(n)]))
+    return logits, Batch(targets, ties, progress)
+
+
+def logconf(logits: torch.Tensor, batch: Batch, **changes: float | str) -> Loss:
+    return LOSSES.get("logconf")(logits, batch, LOGCONF | changes)
+
+
+def test_xent_is_the_mean_cross_entropy() -> None:
+    logits, batch = some_batch()
+    p = logits.detach().double().numpy()
+    p = np.exp(p) / np.exp(p).sum(1, keepdims=True)
+    w = batch.targets.numpy()
+    expected = -np.mean(w * np.log(p[:, 1]) + (1 - w) * np.log(p[:, 0]))
+    assert LOSSES.get("xent")(logits, batch, {}).value.item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_xent_gradient_is_probability_minus_target() -> None:
+    logits, batch = some_batch()
+    LOSSES.get("xent")(logits, batch, {}).value.backward()
+    expected = (logits.detach().softmax(-1)[:, 1] - batch.targets) / len(logits)
+    torch.testing.assert_close(logits.grad[:, 1].double(), expected, atol=1e-7, rtol=0)
+
+
+def test_logconf_is_the_weighted_sum_of_two_cross_entropies() -> None:
+    logits, batch = some_batch(n=8)
+    margin = (logits[:, 1] - logits[:, 0]).detach()
+    hardened = (margin > margin.median()).double()  # the lower median: 4 of 8 are above it
+    xent = LOSSES.get("xent")
+    expected = 0.25 * xent(logits, batch, {}).value
+    expected += 0.75 * xent(logits, batch._replace(targets=hardened), {}).value
+    torch.testing.assert_close(logconf(logits, batch, alpha_max=0.75).value, expected)
+
+
+def test_gradient_does_not_flow_through_the_hardened_labels() -> None:
+    logits, batch = some_batch()
+    logconf(logits, batch).value.backward()
+    margin = logits[:, 1] - logits[:, 0]
+    target = 0.5 * batch.targets + 0.5 * harden_top(logits, batch.ties, 5)
+    expected = (margin.detach().double().sigmoid() - target) / len(logits)
+    torch.testing.assert_close(logits.grad[:, 1].double(), expected, atol=1e-7, rtol=0)
+
+
+@pytest.mark.parametrize("changes", [{"alpha_max": 0.0}, {"progress": 0.0}])
+def test_alpha_zero_equals_xent_bit_for_bit(changes: dict[str, float]) -> None:
+    logits, batch = some_batch(progress=changes.get("progress", 0.9))
+    values, gradients = [], []
+    for loss in (
+        logconf(logits, batch, alpha_max=changes.get("alpha_max", 0.5)),
+        LOSSES.get("xent")(logits, batch, {}),
+    ):
+        logits.grad = None
+        loss.value.backward()
+        values.append(loss.value.item())
+        gradients.append(logits.grad)
+    assert values[0] == values[1]
+    assert torch.equal(*gradients)
+
+
+@pytest.mark.parametrize(("progress", "alpha"), [(0.0, 0.0), (0.05, 0.125), (0.1, 0.25), (0.2, 0.5), (0.9, 0.5)])
+def test_alpha_rises_linearly_and_stays(progress: float, alpha: float) -> None:
+    assert logconf(*some_batch(progress=progress)).log["alpha"] == pytest.approx(alpha)
+
+
+def test_no_warmup_is_full_alpha_from_the_first_step() -> None:
+    assert logconf(*some_batch(progress=0.0), warmup_frac=0.0).log["alpha"] == 0.5
+
+
+@pytest.mark.parametrize(("n", "positive"), [(1, 1), (8, 4), (9, 5)])
+def test_half_of_the_batch_is_hardened_to_class_1(n: int, positive: int) -> None:
+    assert logconf(*some_batch(n=n)).log["hardened_share"] == positive / n
+
+
+@pytest.mark.parametrize(
+    ("targets", "positive"),
+    [([0.1] * 30, 3), ([0.11] * 30, 4), ([0.0] * 4, 0), ([1.0] * 4, 4), ([0.5, 0.25, 0.25], 1)],
+)
+def test_matched_prior_rounds_the_expected_positives_up(targets: list[float], positive: int) -> None:
+    logits, batch = some_batch(n=len(targets))
+    batch = batch._replace(targets=torch.tensor(targets, dtype=torch.float64))
+    share = logconf(logits, batch, threshold="match_prior").log["hardened_share"]
+    assert share == positive / len(targets)
+
+
+def test_most_confident_examples_are_hardened_to_class_1() -> None:
+    logits = torch.tensor([[0.0, 1.0], [0.0, 3.0], [5.0, 0.0], [0.0, 2.0]])
+    assert harden_top(logits, torch.arange(4), 2).tolist() == [0, 1, 0, 1]
+
+
+def test_exactly_so_many_are_hardened_where_all_logits_are_equal() -> None:
+    assert harden_top(torch.zeros(7, 2), torch.arange(7), 4).sum() == 4
+
+
+def test_ties_do_not_depend_on_the_order_of_the_batch() -> None:
+    ids = np.array([f"id{i}" for i in range(10)])
+    order = np.random.default_rng(0).permutation(10)
+    first = harden_top(torch.zeros(10, 2), torch.from_numpy(tie_ranks(list(ids))), 5)
+    second = harden_top(torch.zeros(10, 2), torch.from_numpy(tie_ranks(list(ids[order]))), 5)
+    assert set(ids[first.bool().numpy()]) == set(ids[order][second.bool().numpy()])
+
+
+def test_log_tells_how_often_the_hardened_label_disagrees() -> None:
+    logits = torch.tensor([[0.0, 1.0], [0.0, 3.0], [5.0, 0.0], [0.0, 2.0]])
+    targets = torch.tensor([0.9, 0.9, 0.2, 0.4], dtype=torch.float64)
+    log = logconf(logits, Batch(targets, torch.arange(4), 0.9)).log
+    assert float(log["hardened_disagree"]) == 0.5

@@ -1,0 +1,260 @@
+"""Preparing a dataset: which rows exist, in which split, and what an edit of the source can touch."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from w2s_core.config import DataConfig, WorldConfig
+from w2s_core.errors import DataError
+from w2s_core.prepare import prepare
+from w2s_core.sampling import Row, sample_balanced
+from w2s_core.watch import Silent
+
+REAL = Path(__file__).parents[2] / "shared" / "data"
+OUTPUTS = ("weak_train", "transfer_train", "validation", "test")
+SMALL = {"n_train": 40, "n_validation": 10, "n_test": 20}
+
+RawRows = list[dict[str, Any]]
+
+
+def sentences(n: int, *, start: int = 0, positive: int = 2) -> RawRows:
+    """``n`` rows of sst2; one of ``positive`` is positive."""
+    return [{"sentence": f"number {i}", "label": int(i % positive == 0)} for i in range(start, start + n)]
+
+
+def questions(n: int, *, start: int = 0) -> RawRows:
+    """``n`` rows of sciq."""
+    return [
+        {"question": f"which {i}?", "correct_answer": f"{i}"} | {f"distractor{k}": f"{i} and {k}" for k in (1, 2, 3)}
+        for i in range(start, start + n)
+    ]
+
+
+def run(
+    folder: Path, train: RawRows, test: RawRows, *, dataset: str = "sst2", data_seed: int = 0, **data: Any
+) -> tuple[dict[str, pa.Table], dict[str, Any]]:
+    """The tables and metrics of a dataset in JSON Lines files."""
+    folder.mkdir(parents=True)
+    inputs = {"train": folder / "train.jsonl", "test": folder / "test.jsonl"}
+    for rows, path in ((train, inputs["train"]), (test, inputs["test"])):
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    params = {
+        "dataset": dataset,
+        "source": {"kind": "folder"},
+        "data_seed": data_seed,
+        "data": DataConfig(**{**SMALL, "max_chars": 100, **data}).model_dump(),
+    }
+    metrics = prepare(params, inputs, folder, Silent())
+    return {name: pq.read_table(folder / f"{name}.parquet") for name in OUTPUTS}, metrics
+
+
+def ids(table: pa.Table) -> set[str]:
+    return set(table["id"].to_pylist())
+
+
+def n_positive(table: pa.Table) -> int:
+    return sum(table["gt_label"].to_pylist())
+
+
+def test_splits_have_the_sizes_that_are_asked_for(tmp_path: Path) -> None:
+    tables, _ = run(tmp_path / "a", sentences(100), sentences(40, start=100), weak_fraction=0.25)
+    assert [len(tables[name]) for name in OUTPUTS] == [10, 30, 10, 20]
+
+
+def test_every_split_is_balanced(tmp_path: Path) -> None:
+    tables, _ = run(tmp_path / "a", sentences(200, positive=3), sentences(90, start=200, positive=3))
+    assert [n_positive(tables[name]) for name in OUTPUTS] == [10, 10, 5, 10]
+
+
+def test_tables_have_the_columns_that_stages_read(tmp_path: Path) -> None:
+    tables, _ = run(tmp_path / "a", sentences(100), sentences(40, start=100))
+    assert {column.name: str(column.type) for column in tables["test"].schema} == {
+        "id": "string",
+        "group": "string",
+        "passage": "string",
+        "prompt": "string",
+        "gt_label": "int8",
+    }
+
+
+def test_no_group_is_in_two_splits(tmp_path: Path) -> None:
+    tables, _ = run(tmp_path / "a", questions(40), questions(20, start=40), dataset="sciq")
+    groups = [set(tables[name]["group"].to_pylist()) for name in OUTPUTS]
+    assert len(set.union(*groups)) == sum(map(len, groups))
+
+
+def test_both_answers_to_a_question_stay_together(tmp_path: Path) -> None:
+    _, metrics = run(tmp_path / "a", questions(40), questions(20, start=40), dataset="sciq")
+    assert [metrics[f"{name}_rows"] / metrics[f"{name}_groups"] for name in OUTPUTS] == [2, 2, 2, 2]
+
+
+def test_the_same_source_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        run(tmp_path / name, sentences(100), sentences(40, start=100))
+    for name in OUTPUTS:
+        assert (tmp_path / "a" / f"{name}.parquet").read_bytes() == (tmp_path / "b" / f"{name}.parquet").read_bytes()
+
+
+@pytest.mark.parametrize("dataset", ["sst2", "sciq"])
+def test_the_order_of_rows_does_not_matter(tmp_path: Path, dataset: str) -> None:
+    make = {"sst2": sentences, "sciq": questions}[dataset]
+    train, test = make(100), make(40, start=100)
+    expected, _ = run(tmp_path / "a", train, test, dataset=dataset)
+    random.Random(0).shuffle(train)
+    random.Random(1).shuffle(test)
+    assert run(tmp_path / "b", train, test, dataset=dataset)[0] == expected
+
+
+def test_another_data_seed_gives_other_halves(tmp_path: Path) -> None:
+    one, _ = run(tmp_path / "a", sentences(100), sentences(40, start=100))
+    other, _ = run(tmp_path / "b", sentences(100), sentences(40, start=100), data_seed=1)
+    assert ids(one["weak_train"]) != ids(other["weak_train"])
+
+
+def test_an_edited_test_row_changes_nothing_that_is_trained_on(tmp_path: Path) -> None:
+    train, test = sentences(100), sentences(40, start=100)
+    before, _ = run(tmp_path / "a", train, test)
+    for row in test:
+        row["sentence"] += " edited"
+    after, _ = run(tmp_path / "b", train, test)
+    assert [before[name] == after[name] for name in OUTPUTS] == [True, True, True, False]
+
+
+def test_an_edited_training_row_changes_no_test_row(tmp_path: Path) -> None:
+    train, test = sentences(100), sentences(40, start=100)
+    before, _ = run(tmp_path / "a", train, test)
+    train[0]["sentence"] += " edited"
+    assert run(tmp_path / "b", train, test)[0]["test"] == before["test"]
+
+
+def test_an_edited_training_row_leaves_the_other_half_alone(tmp_path: Path) -> None:
+    train, test = sentences(200), sentences(40, start=200)
+    before, _ = run(tmp_path / "a", train, test)
+    edited = before["weak_train"]["passage"][0].as_py()
+    for row in train:
+        if row["sentence"] == edited:
+            row["label"] = 1 - row["label"]
+    after, _ = run(tmp_path / "b", train, test)
+    assert [before[name] == after[name] for name in OUTPUTS] == [False, True, True, True]
+
+
+def test_more_test_rows_leave_training_alone(tmp_path: Path) -> None:
+    train, test = sentences(100), sentences(40, start=100)
+    before, _ = run(tmp_path / "a", train, test)
+    after, _ = run(tmp_path / "b", train, test, n_test=30)
+    assert [before[name] == after[name] for name in OUTPUTS] == [True, True, True, False]
+
+
+def test_a_column_that_is_not_read_does_not_count(tmp_path: Path) -> None:
+    train, test = sentences(100), sentences(40, start=100)
+    before, _ = run(tmp_path / "a", train, test)
+    after, _ = run(tmp_path / "b", [{**row, "idx": i} for i, row in enumerate(train)], test)
+    assert after == before
+
+
+def test_training_rows_that_stand_in_the_test_file_are_dropped(tmp_path: Path) -> None:
+    train = [{**row, "sentence": row["sentence"].upper() + " "} for row in sentences(140)]
+    tables, metrics = run(tmp_path / "a", train, sentences(40, start=100))
+    assert metrics["train_dropped_in_test"] == 40
+    assert len(tables["weak_train"]) == 20
+
+
+def test_repeated_rows_count_once(tmp_path: Path) -> None:
+    tables, metrics = run(tmp_path / "a", sentences(100) * 2, sentences(40, start=100))
+    assert metrics["train_dropped_duplicate"] == 100
+    assert len(ids(tables["weak_train"])) == 20
+
+
+def test_a_question_is_too_long_if_one_of_its_rows_is(tmp_path: Path) -> None:
+    train = questions(40)
+    train[3] |= {f"distractor{k}": "long " * 30 for k in (1, 2, 3)}
+    _, metrics = run(tmp_path / "a", train, questions(20, start=40), dataset="sciq")
+    assert metrics["train_dropped_too_long"] == 2
+
+
+def test_a_large_class_loses_its_surplus(tmp_path: Path) -> None:
+    _, metrics = run(tmp_path / "a", sentences(300, positive=3), sentences(40, start=300))
+    assert (metrics["train_dropped_unbalanced"], metrics["train_usable"]) == (100, 200)
+
+
+def test_a_small_imbalance_is_kept_and_spread_evenly(tmp_path: Path) -> None:
+    train = sentences(180) + [{"sentence": f"extra {i}", "label": 1} for i in range(20)]
+    data = {"n_train": 160, "n_validation": 40}
+    tables, metrics = run(tmp_path / "a", train, sentences(40, start=180), **data)
+    assert metrics["train_dropped_unbalanced"] == 0
+    assert [n_positive(tables[name]) for name in OUTPUTS] == [44, 44, 22, 10]
+
+
+def test_an_unbalanced_test_split_can_be_kept(tmp_path: Path) -> None:
+    tables, _ = run(tmp_path / "a", sentences(100), sentences(40, start=100, positive=4), n_test=40, balance_test=False)
+    assert n_positive(tables["test"]) == 10
+
+
+def failure(folder: Path, train: RawRows, test: RawRows, **data: Any) -> str:
+    with pytest.raises(DataError) as caught:
+        run(folder, train, test, **data)
+    return str(caught.value)
+
+
+def test_too_few_training_rows_name_the_field_and_both_numbers(tmp_path: Path) -> None:
+    message = failure(tmp_path / "a", sentences(30), sentences(40, start=30))
+    assert message.startswith("data.n_train: 40 rows and 10 for validation asked of sst2, which has 30 usable ones")
+
+
+def test_too_few_test_rows_name_the_field_and_both_numbers(tmp_path: Path) -> None:
+    message = failure(tmp_path / "a", sentences(100), sentences(10, start=100))
+    assert message.startswith("data.n_test: 20 rows asked of sst2, which has 10 usable ones")
+
+
+def test_the_advice_for_too_few_rows_works(tmp_path: Path) -> None:
+    tables, _ = run(tmp_path / "a", sentences(30), sentences(10, start=30), allow_fewer=True)
+    assert [len(tables[name]) for name in OUTPUTS] == [12, 12, 6, 10]
+
+
+def test_one_class_is_refused(tmp_path: Path) -> None:
+    train = [{**row, "label": 1} for row in sentences(100)]
+    message = failure(tmp_path / "a", train, sentences(40, start=100))
+    assert message == "sst2: usable train rows must have both labels, 0 and 1, but all 100 have the label 1"
+
+
+def test_no_usable_row_is_refused(tmp_path: Path) -> None:
+    message = failure(tmp_path / "a", sentences(100), sentences(40, start=100), max_chars=1)
+    assert message.endswith("but there is none")
+
+
+def test_a_label_that_is_not_0_or_1_is_named_with_its_row(tmp_path: Path) -> None:
+    test = [*sentences(40, start=100), {"sentence": "hidden", "label": -1}]
+    assert failure(tmp_path / "a", sentences(100), test).startswith("sst2: row 41 of the test file has the label -1")
+
+
+def test_a_group_is_cut_only_where_whole_ones_do_not_suffice() -> None:
+    rows = [Row(f"{g}{k}", f"{g}", "", "", k % 2, f"{g}{k}") for g in range(6) for k in range(3)]
+    splits = sample_balanced(rows, {"one": 8, "other": 8}, seed=0)
+    assert [len(split.rows) for split in splits.values()] == [8, 8]
+    assert not {row.group for row in splits["one"].rows} & {row.group for row in splits["other"].rows}
+
+
+def test_offline_rows_fill_every_split(tmp_path: Path) -> None:
+    data = DataConfig(**SMALL, max_chars=1_000).model_dump()
+    source = {"kind": "offline", "world": WorldConfig().model_dump()}
+    params = {"dataset": "boolq", "source": source, "data_seed": 0, "data": data}
+    metrics = prepare(params, {}, tmp_path, Silent())
+    assert [metrics[f"{name}_rows"] for name in OUTPUTS] == [20, 20, 10, 20]
+
+
+@pytest.mark.parametrize("dataset", ["sst2", "amazon_polarity", "sciq", "boolq"])
+def test_real_rows_fill_every_split(tmp_path: Path, dataset: str) -> None:
+    if not (REAL / dataset).exists():
+        pytest.skip("the sample of real rows is not here")
+    inputs = {split: REAL / dataset / f"{split}.parquet" for split in ("train", "test")}
+    data = DataConfig(n_train=1_000, n_validation=100, n_test=500, max_chars=2_000).model_dump()
+    params = {"dataset": dataset, "source": {"kind": "folder"}, "data_seed": 0, "data": data}
+    metrics = prepare(params, inputs, tmp_path, Silent())
+    assert [metrics[f"{name}_positive"] for name in OUTPUTS] == [250, 250, 50, 250]

@@ -1,0 +1,297 @@
+"""The loop: batches, schedule, exact gradients, determinism, errors; and prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.tiny_models import model_params, tiny_base, toy_rows, training_params
+from w2s_core import train
+from w2s_core.errors import TrainingError
+from w2s_core.losses import Loss
+from w2s_core.metrics import accuracy
+from w2s_core.models import Classifier, build
+from w2s_core.train import Fit, batches, fit, lr_factor, predict
+from w2s_core.watch import Silent
+
+XENT = {"loss": "xent"}
+LOGCONF = {"loss": "logconf", "alpha_max": 0.5, "warmup_frac": 0.2, "threshold": "half"}
+N_CHARS = np.random.default_rng(0).integers(1, 500, size=201)
+
+
+class Recorder(Silent):
+    """Keeps what it is told."""
+
+    def __init__(self, micro_tokens: int = 16_384) -> None:
+        super().__init__(micro_tokens=micro_tokens)
+        self.rows: list[dict[str, float]] = []
+        self.last: tuple[int, int, str] | None = None
+
+    def curve(self, row: Mapping[str, float]) -> None:
+        self.rows.append(dict(row))
+
+    def progress(self, done: int, total: int, unit: str) -> None:
+        self.last = (done, total, unit)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Callable[..., Classifier]:
+    """Builds a small GPT-2, the same each time."""
+    base = tiny_base(tmp_path / "base", resid_pdrop=0.1, embd_pdrop=0.1)
+    return lambda **changes: build(model_params(head="small", **changes), base, seed=0)
+
+
+def run(
+    classifier: Classifier,
+    *,
+    n: int = 40,
+    lr: float = 1e-2,
+    seed: int = 0,
+    loss: Mapping[str, Any] = XENT,
+    targets: np.ndarray | None = None,
+    watch: Silent | None = None,
+    **training: Any,
+) -> Fit:
+    rows = toy_rows(n)
+    return fit(
+        classifier,
+        rows,
+        rows.gt_labels.astype(float) if targets is None else targets,
+        loss=loss,
+        training=training_params(**training),
+        lr=lr,
+        seed=seed,
+        watch=watch or Silent(),
+    )
+
+
+def weights(classifier: Classifier) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in classifier.parameters()])
+
+
+@pytest.mark.parametrize("batching", ["bucketed", "shuffled"])
+def test_epoch_has_every_row_once_in_full_batches_and_one_rest(batching: str) -> None:
+    parts = batches(N_CHARS, 8, batching, (0, 0))
+    assert sorted(np.concatenate(parts)) == list(range(201))
+    assert sorted(len(part) for part in parts) == [1] + [8] * 25
+
+
+def test_buckets_hold_texts_of_similar_length() -> None:
+    spread = {
+        batching: np.mean([np.ptp(N_CHARS[part]) for part in batches(N_CHARS, 8, batching, (0, 0))])
+        for batching in ("bucketed", "shuffled")
+    }
+    assert spread["bucketed"] < spread["shuffled"] / 5
+
+
+@pytest.mark.parametrize("batching", ["bucketed", "shuffled"])
+def test_batches_follow_from_the_seed_and_differ_between_epochs(batching: str) -> None:
+    first, again, later = (batches(N_CHARS, 8, batching, seed) for seed in ((0, 0), (0, 0), (0, 1)))
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert {frozenset(part) for part in first} != {frozenset(part) for part in later}
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("constant", [0.5, 1, 1, 1, 1, 1, 1, 1, 1, 1]),
+        ("linear", [0.5, 1, 1, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8]),
+        ("cosine", [0.5, 1, *(0.5 * (1 + np.cos(np.pi * k / 8)) for k in range(8))]),
+    ],
+)
+def test_schedule_warms_up_then_falls(schedule: str, expected: list[float]) -> None:
+    assert [lr_factor(step, 10, schedule, 0.2) for step in range(10)] == pytest.approx(expected)
+
+
+def test_training_learns_what_decides_the_label(tiny: Callable[..., Classifier]) -> None:
+    classifier = tiny()
+    result = run(classifier, n=160, epochs=4)
+    unseen = toy_rows(100, seed=1)
+    assert accuracy(predict(classifier, unseen, Silent()), unseen.gt_labels) > 0.95
+    assert result.train_loss < 0.3
+
+
+def test_same_seed_gives_identical_weights(tiny: Callable[..., Classifier]) -> None:
+    trained = []
+    for seed in (1, 1, 2):
+        torch.rand(seed)  # whatever the process drew before does not matter
+        classifier = tiny()
+        run(classifier, seed=seed, dropout=True)
+        trained.append(weights(classifier))
+    assert torch.equal(trained[0], trained[1])
+    assert not torch.equal(trained[0], trained[2])
+
+
+def test_training_leaves_the_random_state_alone(tiny: Callable[..., Classifier]) -> None:
+    classifier = tiny()
+    before = torch.get_rng_state()
+    run(classifier, dropout=True)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("dropout", [False, True])
+def test_micro_batches_give_the_gradient_of_the_whole_batch(
+    dropout: bool, tiny: Callable[..., Classifier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With dropout, the logits that the loss saw are those that it is differentiated at."""
+    passes: list[torch.Tensor] = []
+    forward = Classifier.forward
+
+    def recorded(self: Classifier, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        passes.append(forward(self, input_ids, mask))
+        return passes[-1]
+
+    monkeypatch.setattr(Classifier, "forward", recorded)
+    grad_norms = []
+    for micro_tokens in (16_384, 16):
+        watch = Recorder(micro_tokens)
+        run(tiny(), n=8, epochs=1, loss=LOGCONF | {"warmup_frac": 0.0}, dropout=dropout, watch=watch)
+        grad_norms.append(watch.rows[0]["grad_norm"])
+    n_portions = (len(passes) - 1) // 2
+    assert n_portions > 2
+    assert all(torch.equal(passes[1 + i], passes[1 + n_portions + i]) for i in range(n_portions))
+    if not dropout:
+        assert grad_norms[0] == pytest.approx(grad_norms[1], rel=1e-5)
+
+
+def test_micro_batches_end_at_the_same_weights(tiny: Callable[..., Classifier]) -> None:
+    trained = []
+    for micro_tokens in (16_384, 32):
+        classifier = tiny()
+        run(classifier, loss=LOGCONF, epochs=1, lr=1e-3, watch=Recorder(micro_tokens))
+        trained.append(weights(classifier))
+    torch.testing.assert_close(*trained, rtol=0, atol=1e-4)
+
+
+def test_alpha_zero_is_naive_training_bit_for_bit(tiny: Callable[..., Classifier]) -> None:
+    targets = np.random.default_rng(0).random(40)
+    trained = []
+    for loss in (XENT, LOGCONF | {"alpha_max": 0.0}):
+        classifier = tiny()
+        run(classifier, targets=targets, loss=loss)
+        trained.append(weights(classifier))
+    assert torch.equal(*trained)
+
+
+def test_confidence_loss_changes_the_training(tiny: Callable[..., Classifier]) -> None:
+    trained = []
+    for loss in (XENT, LOGCONF):
+        classifier = tiny()
+        run(classifier, targets=np.full(40, 0.5), loss=loss)
+        trained.append(weights(classifier))
+    assert not torch.equal(*trained)
+
+
+def test_loss_sees_whole_batches_whatever_the_micro_batch(
+    tiny: Callable[..., Classifier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+
+    def counting(logits: torch.Tensor, batch: Any, params: Any) -> Loss:
+        sizes.append(len(logits))
+        return Loss(logits.double().sum(), {})
+
+    monkeypatch.setattr(train.LOSSES, "get", lambda name: counting)
+    run(tiny(), n=20, epochs=1, watch=Recorder(micro_tokens=20))
+    assert sorted(sizes) == [4, 8, 8]
+
+
+def test_dropout_is_off_unless_asked_for(tiny: Callable[..., Classifier]) -> None:
+    trained = []
+    for dropout, seed in ((False, 1), (False, 2), (True, 1)):
+        classifier = tiny()
+        # One batch per epoch: the seed decides nothing but dropout.
+        run(classifier, n=8, batch_size=8, epochs=1, batching="bucketed", dropout=dropout, seed=seed)
+        trained.append(weights(classifier))
+    torch.testing.assert_close(trained[0], trained[1], rtol=0, atol=1e-4)
+    assert (trained[0] - trained[2]).abs().max() > 1e-3
+
+
+def test_adapters_alone_are_trained(tiny: Callable[..., Classifier]) -> None:
+    classifier = tiny(lora={"rank": 2, "alpha": 4.0, "dropout": 0.1})
+    before = {name: p.detach().clone() for name, p in classifier.named_parameters()}
+    run(classifier)
+    moved = {name for name, p in classifier.named_parameters() if not torch.equal(p, before[name])}
+    assert moved == {name for name in before if "lora_" in name or name == "head.weight"}
+
+
+def test_weight_decay_spares_biases_and_norms(tiny: Callable[..., Classifier]) -> None:
+    classifier = tiny()
+    before = {name: p.detach().clone() for name, p in classifier.named_parameters()}
+    # Labels that the head of zeros fits: no gradient, so nothing moves but by decay.
+    torch.nn.init.zeros_(classifier.head.weight)
+    run(classifier, n=8, epochs=1, targets=np.full(8, 0.5), weight_decay=0.1, schedule="constant")
+    after = dict(classifier.named_parameters())
+    torch.testing.assert_close(after["backbone.wte.weight"], before["backbone.wte.weight"] * (1 - 1e-2 * 0.1))
+    name = "backbone.ln_f.weight"
+    assert torch.equal(after[name], before[name])
+
+
+def test_watch_hears_of_every_step(tiny: Callable[..., Classifier]) -> None:
+    watch = Recorder()
+    result = run(tiny(), n=40, epochs=2, loss=LOGCONF, watch=watch)
+    assert [row["step"] for row in watch.rows] == list(range(1, 11))
+    assert {"loss", "lr", "grad_norm", "alpha", "hardened_share", "hardened_disagree"} < watch.rows[0].keys()
+    assert watch.last == (10, 10, "steps")
+    assert result.n_steps == 10
+    assert result.train_loss == pytest.approx(np.mean([row["loss"] for row in watch.rows]))
+
+
+def test_diverging_training_stops_and_names_step_and_rate(tiny: Callable[..., Classifier]) -> None:
+    with pytest.raises(TrainingError, match=r"at step \d+ of 10, learning rate 1e\+38; losses before: 0\.\d+.*lower"):
+        run(tiny(), lr=1e38, schedule="constant")
+
+
+def test_out_of_memory_halves_the_micro_batch_and_goes_on(
+    tiny: Callable[..., Classifier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calm, tight = tiny(), tiny()
+    run(calm, epochs=1, lr=1e-3)
+    forward = Classifier.forward
+
+    def small_only(self: Classifier, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        if input_ids.numel() > 40:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, input_ids, mask)
+
+    monkeypatch.setattr(Classifier, "forward", small_only)
+    run(tight, epochs=1, lr=1e-3)
+    torch.testing.assert_close(weights(calm), weights(tight), rtol=0, atol=1e-4)
+
+
+def test_one_example_too_large_for_memory_is_an_error(
+    tiny: Callable[..., Classifier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Classifier, "forward", full)
+    with pytest.raises(TrainingError, match=r"one example of \d+ tokens does not fit"):
+        run(tiny())
+
+
+def test_predictions_come_in_the_order_of_the_rows(tiny: Callable[..., Classifier]) -> None:
+    classifier, rows = tiny(), toy_rows(30)
+    run(classifier)
+    watch = Recorder(micro_tokens=50)
+    probs = predict(classifier, rows, watch)
+    assert probs.dtype == np.float64
+    assert watch.last == (30, 30, "rows")
+    for i in (0, 7, 29):
+        alone = type(rows)(rows.ids[i : i + 1], rows.passages[i : i + 1], rows.prompts[i : i + 1], rows.gt_labels[:1])
+        assert predict(classifier, alone, Silent()) == pytest.approx(probs[i], abs=1e-6)
+
+
+@pytest.mark.gpu
+def test_gpu_trains_like_the_cpu(tiny: Callable[..., Classifier]) -> None:
+    rows, probs = toy_rows(100, seed=1), []
+    for device in ("cpu", "cuda"):
+        classifier, watch = tiny(), Silent(device=device)
+        run(classifier, lr=1e-3, loss=LOGCONF, watch=watch)
+        probs.append(predict(classifier, rows, watch))
+    np.testing.assert_allclose(*probs, atol=1e-3)

@@ -1,0 +1,89 @@
+"""Two-layer random models with a tokenizer of a dozen words, and rows whose label one word decides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
+
+from w2s_core.config import ModelConfig, TrainingConfig
+from w2s_core.rows import Rows
+
+WORDS = ("zero", "good", "bad", "the", "a", "is", "one", "two", "three", "four", "?")
+"""The first has token id 0."""
+SPECIALS = ("[UNK]", "[CLS]", "[SEP]")
+
+SIZES: dict[str, dict[str, Any]] = {
+    "gpt2": {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 32, "bos_token_id": 0, "eos_token_id": 0},
+    "bert": {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2},
+    "llama": {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
+              "num_key_value_heads": 2},
+    "qwen2": {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
+              "num_key_value_heads": 2},
+    "gpt_neox": {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2},
+}  # fmt: skip
+
+
+def tiny_tokenizer(*, with_specials: bool = False) -> PreTrainedTokenizerFast:
+    """Words to ids; with specials it frames a text in [CLS] and [SEP], as encoders do. It has no padding token."""
+    vocabulary = {word: i for i, word in enumerate((*WORDS, *SPECIALS))}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    names = {"unk_token": "[UNK]"}
+    if with_specials:
+        ends = [("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])]
+        tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+        names |= {"cls_token": "[CLS]", "sep_token": "[SEP]"}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
+
+
+def tiny_base(folder: Path, family: str = "gpt2", **changes: Any) -> Path:
+    """A transformers folder of a random model."""
+    config = AutoConfig.for_model(family, vocab_size=len(WORDS) + len(SPECIALS), **SIZES[family] | changes)
+    AutoModel.from_config(config).save_pretrained(folder)
+    tiny_tokenizer(with_specials=family == "bert").save_pretrained(folder)
+    return folder
+
+
+def model_params(**changes: Any) -> dict[str, Any]:
+    """The ``model`` of a training's parameters."""
+    model = ModelConfig(name="tiny", path="tiny", lr=1e-2, max_length=32).model_dump()
+    return {key: model[key] for key in model.keys() - {"name", "path", "revision", "pretrain"}} | {
+        "hub": None,
+        **changes,
+    }
+
+
+def training_params(**changes: Any) -> dict[str, Any]:
+    """The ``training`` of a training's parameters."""
+    return TrainingConfig(batch_size=8).model_dump() | changes
+
+
+def toy_rows(n: int, seed: int = 0) -> Rows:
+    """Passages of 1 to 12 words, one of them "good" (class 1) or "bad" (class 0), and a question."""
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.arange(n) % 2).astype(np.int8)
+    passages = []
+    for label in labels:
+        words = list(rng.choice(WORDS[3:], size=rng.integers(0, 12)))
+        words.insert(rng.integers(0, len(words) + 1), "good" if label else "bad")
+        passages.append(" ".join(words))
+    return Rows([f"row-{seed}-{i}" for i in range(n)], passages, ["is good ?"] * n, labels)
+
+
+def write_rows(path: Path, rows: Rows) -> Path:
+    """What ``prepare`` writes."""
+    columns = {
+        "id": rows.ids,
+        "group": rows.ids,
+        "passage": rows.passages,
+        "prompt": rows.prompts,
+        "gt_label": pa.array(rows.gt_labels, pa.int8()),
+    }
+    pq.write_table(pa.table(columns), path)
+    return path

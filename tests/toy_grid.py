@@ -1,0 +1,107 @@
+"""A grid whose scores are made up: every answer of every model is chosen by the test."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from artifacts.grids import GridNode, GridRun, Grids, State
+from artifacts.keys import JSON
+from artifacts.manifest import Manifest, Output
+from artifacts.store import Store
+
+
+def rights(*counts: int) -> list[bool]:
+    """Answers, by runs: ``rights(2, 1)`` is right, right, wrong."""
+    return [index % 2 == 0 for index, count in enumerate(counts) for _ in range(count)]
+
+
+class ToyGrid:
+    """A store with one grid; nothing is a result before ``run``."""
+
+    def __init__(self, root: Path, name: str = "toy") -> None:
+        self.store = Store(root / "store")
+        self.results = root / "results.duckdb"
+        self.name = name
+        self.nodes: dict[str, GridNode] = {}
+        self.pairs: list[dict[str, JSON]] = []
+
+    def score(self, right: Sequence[bool], *, low: float = 0.1, reverse: bool = False, **labels: JSON) -> str:
+        """Publish the score of a model with these answers, item 0 first, and return its key.
+
+        Args:
+            right: whether each answer is right.
+            low: ``prob`` where the answer is class 0.
+            reverse: write the rows last item first.
+            labels: of its node.
+        """
+        truth = [index % 2 for index in range(len(right))]
+        rows = [
+            {"id": f"item-{index}", "prob": 0.9 if label == is_right else low, "gt_label": label}
+            for index, (label, is_right) in enumerate(zip(truth, right, strict=True))
+        ]
+        schema = pa.schema([("id", pa.string()), ("prob", pa.float64()), ("gt_label", pa.int8())])
+        table = pa.Table.from_pylist(rows[::-1] if reverse else rows, schema)
+        metrics = {"n": len(right), "accuracy": sum(right) / len(right), "auroc": None, "brier": 0.1, "ece": 0.1}
+        labels = {"dataset": "boolq", "half": "weak_train", "seed": 0, "split": "test", **labels}
+        return self._publish("score", {"predictions": table}, labels, metrics)
+
+    def weak_labels(self, **labels: JSON) -> str:
+        """Publish the weak labels of a supervisor, two rows per split, and return their key."""
+        table = pa.table({"id": ["a", "b"], "weak_prob": [0.2, 0.7]})
+        return self._publish("weak_labels", {"transfer_train": table, "test": table}, labels, {})
+
+    def pair(
+        self,
+        weak: Sequence[bool],
+        transfer: Sequence[bool],
+        ceiling: Sequence[bool] | None,
+        *,
+        names: tuple[str, str] = ("small", "large"),
+        dataset: str = "boolq",
+        method: str = "xent",
+        seed: int = 0,
+    ) -> None:
+        """Publish the scores of a pair; one without a ceiling is self-training."""
+        supervisor, student = names
+        gt: dict[str, JSON] = {"dataset": dataset, "kind": "gt", "supervisor": None, "method": None, "seed": seed}
+        taught = {"dataset": dataset, "kind": "w2s", "supervisor": supervisor, "method": method, "seed": seed}
+        self.pairs.append(
+            {
+                "dataset": dataset, "weak": supervisor, "strong": student, "method": method, "seed": seed,
+                "weak_score": self.score(weak, model=supervisor, **gt),
+                "transfer_score": self.score(transfer, model=student, half="transfer_train", **taught),
+                "ceiling_score": ceiling and self.score(ceiling, model=student, half="transfer_train", **gt),
+            }
+        )  # fmt: skip
+
+    def run(self, state: State = "complete") -> None:
+        """Write the grid file: a run with all nodes and pairs so far."""
+        run = GridRun({"name": self.name}, {}, list(self.nodes.values()), self.pairs)
+        Grids(self.store).start(run).finish(run, state)
+
+    def _publish(
+        self, stage: str, tables: dict[str, pa.Table], labels: dict[str, JSON], metrics: dict[str, JSON]
+    ) -> str:
+        content = repr((stage, sorted(labels.items()), {name: table.to_pylist() for name, table in tables.items()}))
+        key = hashlib.sha256(content.encode()).hexdigest()
+        with self.store.draft(stage, key) as draft:
+            outputs = {}
+            for name, table in tables.items():
+                pq.write_table(table, draft / f"{name}.parquet")
+                outputs[name] = Output("0" * 64, {f"{name}.parquet": (draft / f"{name}.parquet").stat().st_size})
+            self.store.publish(
+                draft,
+                Manifest(
+                    key=key, node=key[::-1], stage=stage, schema=1, params={"seed": 0}, labels=labels, inputs={},
+                    code={"digest": "0" * 64, "parts": {}}, outputs=outputs, metrics=metrics,
+                    timings={"started": "2026-01-02T03:04:05+00:00", "seconds": 1.5},
+                    environment={"torch": "2.8.0", "transformers": "5.0.0", "host": "here"},
+                ),
+            )  # fmt: skip
+        self.nodes[key] = GridNode(key[::-1], stage, labels, key)
+        return key

@@ -1,0 +1,46 @@
+"""Models that a grid can name, and ladders of them from weakest to strongest. Names and numbers only."""
+
+from __future__ import annotations
+
+from w2s_core.config import ModelConfig, PretrainConfig, SizeConfig
+
+
+def _offline(name: str, n_layers: int, width: int, n_heads: int, lr: float) -> ModelConfig:
+    size = SizeConfig(n_layers=n_layers, width=width, n_heads=n_heads)
+    return ModelConfig(name=name, pretrain=PretrainConfig(size=size), lr=lr, max_length=64)
+
+
+def _hub(name: str, path: str, lr: float, *, bf16: bool = False, max_length: int = 512) -> ModelConfig:
+    return ModelConfig(name=name, path=path, lr=lr, precision="bf16" if bf16 else "fp32", max_length=max_length)
+
+
+MODELS: dict[str, ModelConfig] = {
+    model.name: model
+    for model in (
+        _offline("offline-xs", 1, 8, 1, lr=3e-3),
+        _offline("offline-s", 1, 16, 2, lr=3e-3),
+        _offline("offline-m", 2, 48, 4, lr=2e-3),
+        _offline("offline-l", 2, 128, 4, lr=1e-3),
+        # Learning rates of openai/weak-to-strong, for batches of 32.
+        _hub("gpt2", "openai-community/gpt2", 5e-5),
+        _hub("gpt2-medium", "openai-community/gpt2-medium", 5e-5),
+        _hub("gpt2-large", "openai-community/gpt2-large", 1e-5),
+        _hub("gpt2-xl", "openai-community/gpt2-xl", 1e-5),
+        _hub("pythia-160m", "EleutherAI/pythia-160m", 3e-5),
+        _hub("pythia-410m", "EleutherAI/pythia-410m", 2e-5),
+        _hub("pythia-1b", "EleutherAI/pythia-1b", 1e-5),
+        _hub("pythia-1.4b", "EleutherAI/pythia-1.4b", 1e-5),
+        _hub("pythia-2.8b", "EleutherAI/pythia-2.8b", 1e-5, bf16=True),
+        _hub("qwen3-0.6b", "Qwen/Qwen3-0.6B-Base", 1e-5, bf16=True),
+        _hub("qwen3-1.7b", "Qwen/Qwen3-1.7B-Base", 1e-5, bf16=True),
+        _hub("qwen3-4b", "Qwen/Qwen3-4B-Base", 5e-6, bf16=True),
+    )
+}
+
+LADDERS: dict[str, tuple[str, ...]] = {
+    "offline": ("offline-xs", "offline-s", "offline-m", "offline-l"),
+    "gpt2": ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl"),
+    "pythia": ("pythia-160m", "pythia-410m", "pythia-1b", "pythia-1.4b", "pythia-2.8b"),
+    "qwen": ("qwen3-0.6b", "qwen3-1.7b", "qwen3-4b"),
+}
+"""Weakest first."""

@@ -1,0 +1,144 @@
+"""The generated world: words of latent classes, texts that are coherent in class, and a tokenizer for them.
+
+It is a test bed with the shape of the real thing, never a result about language. What its datasets look like is in
+``offline``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import string
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from w2s_core.config import WorldConfig
+from w2s_core.hashes import stable_int
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+PAD, UNK, EOS = "<pad>", "<unk>", "<eos>"
+
+SENTENCES_PER_DOCUMENT = (2, 6)
+WORDS_PER_SENTENCE = (3, 9)
+TOPIC_CHANGES = 0.5
+"""How often a sentence of a document changes the topic. It then ends in "!" instead of "."."""
+
+
+def stream(*parts: str | int) -> np.random.Generator:
+    """The random numbers that belong to ``parts``: the same in any process and order of calls."""
+    return np.random.Generator(np.random.Philox(key=stable_int(*parts)))
+
+
+def below(n: int, rng: np.random.Generator) -> int:
+    """An integer in [0, n). Like all randomness here made of ``random()``, whose stream numpy keeps stable."""
+    return int(rng.random() * n)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Words, and how often each stands in a text about a topic.
+
+    Legend: K latent classes (topics), W words per class.
+    """
+
+    seed: int
+    words: tuple[tuple[str, ...], ...]
+    """[K][W], in each class the most frequent word first."""
+    cumulative: np.ndarray
+    """[W] float64: probability of a word of at most this rank."""
+    noise: float
+    """Share of words in a text that come from any class."""
+
+    @property
+    def n_classes(self) -> int:
+        """K; a topic is a number below it."""
+        return len(self.words)
+
+    def topic(self, rng: np.random.Generator) -> int:
+        """Any topic."""
+        return below(self.n_classes, rng)
+
+    def other_topic(self, topic: int, rng: np.random.Generator) -> int:
+        """Any topic but this one."""
+        return (topic + 1 + below(self.n_classes - 1, rng)) % self.n_classes
+
+    def text(self, topic: int, n_words: tuple[int, int], rng: np.random.Generator) -> str:
+        """Words about a topic, as many as one of the range (ends included)."""
+        low, high = n_words
+        n = low + below(high - low + 1, rng)
+        is_noise, any_class, rank = rng.random((3, n))
+        topics = np.where(is_noise < self.noise, (any_class * self.n_classes).astype(int), topic)
+        ranks = np.searchsorted(self.cumulative, rank, side="right")
+        return " ".join(self.words[k][r] for k, r in zip(topics, ranks, strict=True))
+
+
+def build_world(config: WorldConfig) -> World:
+    """The world of a configuration; the seed decides which words belong together."""
+    spelled = spelling(config.n_words)
+    order = np.argsort(stream("classes", config.seed).random(config.n_words), kind="stable")
+    n_each = config.n_words // config.n_classes
+    frequency = 1.0 / np.arange(1, n_each + 1) ** config.zipf
+    return World(
+        seed=config.seed,
+        words=tuple(tuple(spelled[i] for i in order[k * n_each : (k + 1) * n_each]) for k in range(config.n_classes)),
+        cumulative=np.cumsum(frequency) / frequency.sum(),
+        noise=config.noise,
+    )
+
+
+def spelling(n_words: int) -> list[str]:
+    """The first so many pronounceable words; how a word is spelled says nothing about its class."""
+    syllables = [c + v for c in "bdfgklmnprstvz" for v in "aeiou"]
+    lengths = (itertools.product(syllables, repeat=n) for n in itertools.count(2))
+    spelled = map("".join, itertools.chain.from_iterable(lengths))
+    return list(itertools.islice(spelled, n_words))
+
+
+def corpus(world: World, seed: int) -> Iterator[str]:
+    """Documents without end.
+
+    A document is a few sentences. Each keeps the topic of the one before and ends in ".", or changes it and ends in
+    "!": so a model that is trained on it learns which words belong together, and to notice when texts do not.
+    """
+    rng = stream("corpus", world.seed, seed)
+    low, high = SENTENCES_PER_DOCUMENT
+    while True:
+        topic = world.topic(rng)
+        sentences = [world.text(topic, WORDS_PER_SENTENCE, rng) + " ."]
+        for _ in range(low - 1 + below(high - low + 1, rng)):
+            changes = rng.random() < TOPIC_CHANGES
+            topic = world.other_topic(topic, rng) if changes else topic
+            sentences.append(world.text(topic, WORDS_PER_SENTENCE, rng) + (" !" if changes else " ."))
+        yield " ".join(sentences)
+
+
+def build_tokenizer(n_words: int, max_length: int) -> PreTrainedTokenizerFast:
+    """A tokenizer that knows the words of a world, single letters, digits and punctuation.
+
+    It knows no word of any prompt, so that rewording a prompt leaves every model as it is.
+    """
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    known = [PAD, UNK, EOS, *string.punctuation, *string.digits, *string.ascii_lowercase]
+    vocabulary = {token: i for i, token in enumerate([*known, *spelling(n_words)])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNK))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.WhitespaceSplit(),
+            pre_tokenizers.Punctuation("isolated"),
+            pre_tokenizers.Digits(individual_digits=True),
+        ]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        unk_token=UNK,
+        eos_token=EOS,
+        model_max_length=max_length,
+    )
