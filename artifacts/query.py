@@ -101,14 +101,7 @@ def _connect(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         raise UsageError(f"no results at {path}: run a grid first")
     try:
         connection = duckdb.connect(
-            path,
-            read_only=True,
-            config={
-                "enable_external_access": "false",
-                # A table name must not find a Python variable of the caller.
-                "python_enable_replacements": "false",
-                "lock_configuration": "true",
-            },
+            path, read_only=True, config={"enable_external_access": "false", "lock_configuration": "true"}
         )
     except duckdb.Error as error:
         raise UsageError(

@@ -111,8 +111,7 @@ WITH
         FROM pairs AS p
         JOIN accuracies AS w ON w.key = p.weak_score
         JOIN accuracies AS t ON t.key = p.transfer_score
-        JOIN accuracies AS c ON c.key = p.ceiling_score
-        WHERE p.weak <> p.strong
+        JOIN accuracies AS c ON c.key = p.ceiling_score  -- which self-training has not
     )
 SELECT
     grid, dataset, weak, strong, method, seed, weak_acc, transfer_acc, ceiling_acc, gap,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from importlib import resources
 from pathlib import Path
@@ -58,6 +60,15 @@ def main() -> None:
     except W2sError as error:
         errors.print(f"w2s: {error}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(FAILED)
+
+
+def program() -> str:
+    """What to type for this program: its name where the shell finds it, else the path that was used."""
+    used = Path(sys.argv[0])
+    found = shutil.which("w2s")
+    if used.name != "w2s" or (found is not None and Path(found).samefile(used)):
+        return "w2s"
+    return os.path.relpath(used)
 
 
 def _config(
@@ -159,18 +170,17 @@ def run(
     more += [f"runtime.threads={threads}"] if threads is not None else []
     config = _config(grid, source, datasets, models, methods, seeds, more)
     session = Session.open(config, Home.from_environment(), update=update, rehash=rehash)
-    command = "w2s " + " ".join(sys.argv[1:])
     if not session.plan.pending:
         session.record_fresh()
         console.print(
             f"nothing to do: all {len(session.plan.planned)} stages of {config.name} are fresh; "
-            f"w2s pgr --grid {config.name}",
+            f"{program()} pgr --grid {config.name}",
             highlight=False,
         )
         return
     from flows.launch import launch
 
-    sys.exit(launch(session, console, command))
+    sys.exit(launch(session, console, program(), sys.argv[1:]))
 
 
 @app.command()
@@ -226,10 +236,10 @@ def sql(
 
     Example: w2s sql "SELECT dataset, median(pgr) FROM pgr WHERE flag IS NULL GROUP BY dataset"
     """
-    from artifacts.query import query
+    from artifacts.query import run_query
     from flows.tables import show
 
-    show(query(Home.from_environment().results, statement), format, output=output)
+    show(run_query(Home.from_environment().results, statement), format, output=output)
 
 
 @app.command()

@@ -88,6 +88,7 @@ def _submit(home: str, order: Order, ended: Callable[[Ended], None]) -> None:
 
 
 def _on_done(order: Order, ended: Callable[[Ended], None], future: PrefectFuture[Any]) -> None:
+    future.wait()  # it is over, but only this makes it know its final state without asking the server
     state = future.state
     if state.is_completed():
         ended(Ended(order, "reused" if state.name == REUSED else "ran"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 
 from rich.console import Console
@@ -17,18 +18,20 @@ from flows.tables import show
 OK, FAILED, INTERRUPTED = 0, 1, 130
 
 
-def launch(session: Session, console: Console, command: str) -> int:
+def launch(session: Session, console: Console, program: str, arguments: list[str]) -> int:
     """Run what ``session`` lacks, as a Prefect flow in this process.
 
     Args:
         session: an open session with pending nodes.
         console: where to show progress.
-        command: what the user typed, to repeat in advice.
+        program: what the user types for this program, to repeat in advice.
+        arguments: what the user typed after it: ``run``, a grid, options.
 
     Returns:
         The exit code.
     """
     clock = time.monotonic()
+    command = shlex.join([program, *arguments])
     plan = session.plan
     n_pending, n_nodes = len(plan.pending), len(plan.planned)
     _say(
@@ -54,14 +57,21 @@ def launch(session: Session, console: Console, command: str) -> int:
     except KeyboardInterrupt:
         _say(console, f"interrupted; finished stages stay, go on with: {command}")
         return INTERRUPTED
-    _close(session, outcome, console, time.monotonic() - clock, command)
+    _close(session, outcome, console, time.monotonic() - clock)
+    if outcome.failed:
+        _say(console, f"logs: {session.home.logs}; finished stages stay, try again with: {command}")
+    _say(console, f"results: {session.home.results}")
+    name = session.config.name
+    _say(console, f"next: {program} pgr --grid {name} --by dataset")
+    _say(console, f"      {program} sql \"SELECT * FROM pgr WHERE grid = '{name}'\"")
+    _say(console, f"      {program} plan {arguments[1]} --set training.epochs=1   (what that change would rerun)")
     return FAILED if outcome.failed else OK
 
 
-def _close(session: Session, outcome: Outcome, console: Console, seconds: float, command: str) -> None:
+def _close(session: Session, outcome: Outcome, console: Console, seconds: float) -> None:
     name = session.config.name
-    table = pgr_table(session.home.results, name, "pair")
-    if table.num_rows:
+    table = pgr_table(session.home.results, name, "pair") if session.plan.graph.pairs else None
+    if table is not None and table.num_rows:
         show(table, title=f"{name}: performance gap recovered")
     n_reused = len(outcome.reused) + len(session.plan.planned) - len(session.plan.pending)
     _say(console, f"{len(outcome.ran)} stages ran, {n_reused} reused, {seconds:.0f} s")
@@ -69,15 +79,6 @@ def _close(session: Session, outcome: Outcome, console: Console, seconds: float,
         _say(console, f"failed: {failure.node.name}: {failure.message}")
     if outcome.blocked:
         _say(console, f"{len(outcome.blocked)} stages were not tried, because they read what failed")
-    if outcome.failed:
-        _say(console, f"logs: {session.home.logs}; finished stages stay, try again with: {command}")
-    _say(console, f"results: {session.home.results}")
-    _say(console, f"next: w2s pgr --grid {name} --by dataset")
-    _say(console, f"      w2s sql \"SELECT * FROM pgr WHERE grid = '{name}'\"")
-    _say(
-        console,
-        f"      w2s plan {command.split()[2]} --set data_seed=1   what a change would rerun",
-    )
 
 
 def _say(console: Console, line: str) -> None:

@@ -7,13 +7,16 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from artifacts.errors import UsageError
 from w2s_core.config import GridConfig
 from w2s_core.registry import unknown_name
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 
 def preset_names() -> list[str]:
@@ -65,7 +68,7 @@ def parse_grid(values: Mapping[str, Any], origin: str) -> GridConfig:
     try:
         return GridConfig.model_validate(values)
     except ValidationError as error:
-        first, *more = (_line(item) for item in _distinct(error))
+        first, *more = (_line(item) for item in error.errors(include_url=False))
         also = f" ({len(more)} more: {'; '.join(more[:2])})" if more else ""
         raise UsageError(f"{origin}: {first}{also}") from None
 
@@ -87,62 +90,32 @@ def _set(values: dict[str, Any], field: str, value: Any) -> None:
     values[last] = value
 
 
-def _distinct(error: ValidationError) -> list[Any]:
-    """Errors by field; of a union, only the branch that came nearest."""
-    errors = error.errors(include_url=False)
-    # Of a field that takes several forms (a name or a table), each form reports; the deepest report is of the
-    # form that the user meant.
-    kept: dict[tuple[Any, ...], Any] = {}
-    for item in errors:
-        path = _path(item["loc"])
-        root = path[:2] if len(path) > 1 and isinstance(path[1], int) else path[:1]
-        if root not in kept or len(path) > len(_path(kept[root]["loc"])):
-            kept[root] = item
-    return list(kept.values())
-
-
-def _path(loc: Sequence[int | str]) -> tuple[int | str, ...]:
-    """The location without the names of union branches, which are no fields."""
-    fields = _all_fields(GridConfig)
-    inner = loc[1:-1]
-    last = loc[-1:] if len(loc) > 1 else ()
-    return (loc[0], *(part for part in inner if isinstance(part, int) or part in fields), *(
-        part for part in last if isinstance(part, int) or _is_field_like(part)
-    ))  # fmt: skip
-
-
-def _is_field_like(part: int | str) -> bool:
-    return isinstance(part, str) and part.isidentifier() and part not in ("str", "tuple", "int")
-
-
-def _line(item: Mapping[str, Any]) -> str:
-    path = _path(item["loc"])
-    where = ".".join(str(part) for part in path)
+def _line(item: ErrorDetails) -> str:
+    # Tags of the forms of a field stand in the location, too.
+    path = [part for part in item["loc"] if not str(part).startswith("<")]
+    where = ".".join(map(str, path))
     if item["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(item["loc"][-1]), _all_fields(GridConfig), n=1, cutoff=0.6)
-        hint = f"; did you mean {near[0]}?" if near else "; `w2s init` shows all fields"
-        return f"{where}: unknown field{hint}"
+        near = difflib.get_close_matches(str(path[-1]), _fields_at(path[:-1]), n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(_fields_at(path[:-1]))}"
+        return f"{where}: unknown field; {hint}"
     if item["type"] == "missing":
         return f"{where}: missing"
     message = item["msg"].removeprefix("Value error, ")
-    given = item["input"]
-    shown = "" if isinstance(given, dict | BaseModel) else f" (got {given!r})"
+    shown = "" if isinstance(item["input"], dict) else f" (got {item['input']!r})"
     return f"{where}: {message[0].lower()}{message[1:]}{shown}"
 
 
-def _all_fields(model: type[BaseModel]) -> list[str]:
-    """Names of all fields of a model and of the models inside it."""
-    names: dict[str, None] = {}
-    todo: list[Any] = [model]
-    seen: set[Any] = set()
-    while todo:
-        kind = todo.pop()
-        if kind in seen:
-            continue
-        seen.add(kind)
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            for name, field in kind.model_fields.items():
-                names[name] = None
-                todo.append(field.annotation)
-        todo += [part for part in getattr(kind, "__args__", ()) if not isinstance(part, str)]
-    return list(names)
+def _fields_at(path: Sequence[int | str]) -> list[str]:
+    """Names of the fields of the table at a path of field names and list positions."""
+    tables: list[type[BaseModel]] = [GridConfig]
+    for part in path:
+        fields = [table.model_fields[str(part)] for table in tables if part in table.model_fields]
+        if fields:
+            tables = _tables_in(fields[0].annotation)
+    return list({name: None for table in tables for name in table.model_fields})
+
+
+def _tables_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [table for part in get_args(annotation) for table in _tables_in(part)]

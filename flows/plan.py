@@ -255,11 +255,11 @@ class History:
     def reason(self, entry: Planned, keys: Keys, fresh: Mapping[str, Manifest], store: Store) -> tuple[str, str]:
         """(cause, reason) of a node that will run."""
         node = entry.node
+        if entry.key is not None and (problem := store.problem(node.stage, entry.key)):
+            return "payload", f"payload: {problem}"
         last = self.last(node.id)
         if last is None:
             return self._against_nearest(node)
-        if entry.key is not None and (problem := store.problem(node.stage, entry.key)):
-            return "payload", f"payload: {problem}"
         if last.code_digest != entry.code.digest:
             parts = changed(last.code_parts, entry.code.parts)
             more = f" and {len(parts) - 3} more" if len(parts) > 3 else ""

@@ -32,6 +32,7 @@ Report = Callable[[str], None]
 START_TIMEOUT_S = 120
 HISTORY_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 20
+SEND_TIMEOUT_S = 20
 POLL_S = 0.1
 TERMINAL = ("COMPLETED", "FAILED", "CANCELLED", "CRASHED")
 
@@ -86,9 +87,7 @@ class Server:
         """
         if self.folder is None or self.users is None:
             return
-        from prefect.logging.handlers import APILogHandler
-
-        APILogHandler().flush()
+        _send_all()
         with _locked(self.folder / "server.lock"):
             is_last = _try_lock(self.users)
             fcntl.flock(self.users, fcntl.LOCK_SH)
@@ -129,7 +128,7 @@ def local_server(home: Path, report: Report) -> Iterator[Server]:
                 "PREFECT_API_URL": f"{url}/api",
                 "PREFECT_API_AUTH_STRING": auth,
             }
-            with _environment(environment):
+            with _environment(environment), _drained():
                 yield Server(api_url=f"{url}/api", ui_url=url, folder=folder, users=users, report=report)
         finally:
             with _locked(folder / "server.lock"):
@@ -139,15 +138,16 @@ def local_server(home: Path, report: Report) -> Iterator[Server]:
 
 def profile_api_url(environ: Mapping[str, str]) -> str | None:
     """The API URL of the user's Prefect environment or active profile, read without importing Prefect."""
-    if url := environ.get("PREFECT_API_URL"):
-        return url
+    if environ.get("PREFECT_API_URL"):
+        return environ["PREFECT_API_URL"]
     home = Path(environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
     path = Path(environ.get("PREFECT_PROFILES_PATH", home / "profiles.toml"))
     if not path.exists():
         return None
     file = tomllib.loads(path.read_text())
     active = environ.get("PREFECT_PROFILE") or file.get("active")
-    return file.get("profiles", {}).get(active, {}).get("PREFECT_API_URL")
+    url: str | None = file.get("profiles", {}).get(active, {}).get("PREFECT_API_URL")
+    return url
 
 
 def wait_for_history(api_url: str, flow_run_id: UUID, n_task_runs: int, timeout_s: float) -> bool:
@@ -237,6 +237,28 @@ def _environment(environment: Mapping[str, str]) -> Iterator[None]:
         yield
     finally:
         _set_environment(before)
+
+
+@contextlib.contextmanager
+def _drained() -> Iterator[None]:
+    """However the block ends, nothing is left for a server that may be stopped next.
+
+    Prefect's threads would go on trying to send it, and keep the process from ending.
+    """
+    try:
+        yield
+    finally:
+        if "prefect" in sys.modules:
+            _send_all()
+
+
+def _send_all() -> None:
+    """Let Prefect's threads in this process send the events and logs that they hold."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for service in (EventsWorker, APILogWorker):
+        service.drain_all(timeout=SEND_TIMEOUT_S)
 
 
 def _set_environment(environment: Mapping[str, str]) -> None:
@@ -367,7 +389,8 @@ def _request(url: str, body: object = None) -> Any:
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        port: int = probe.getsockname()[1]
+        return port
 
 
 @contextlib.contextmanager

@@ -104,6 +104,7 @@ def run_order(job: Mapping[str, JSON]) -> dict[str, JSON]:
         _check_code(order, Sources.on_disk(PACKAGE), "on disk")
         _check_external(order, home)
         store.publish(draft, _manifest(order, draft, metrics, started, seconds, job["device"]))
+    print(f"published {order['stage']} {order['key']}", flush=True)  # to the worker's log
     return {"seconds": seconds}
 
 

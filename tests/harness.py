@@ -92,9 +92,9 @@ class Project:
 
     def count_pgr(self) -> int:
         """Rows of the view ``pgr``."""
-        from artifacts.query import query
+        from artifacts.query import run_query
 
-        return query(self.home / "results.duckdb", "SELECT count(*) AS n FROM pgr")["n"][0].as_py()
+        return run_query(self.home / "results.duckdb", "SELECT count(*) AS n FROM pgr")["n"][0].as_py()
 
     def edit(self, file: str, old: str, new: str) -> None:
         """Replace one piece of text that stands exactly once in a file of the code."""

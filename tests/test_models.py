@@ -33,12 +33,12 @@ def test_saved_classifier_predicts_the_same(family: str, tmp_path: Path) -> None
 
 
 @families
-def test_text_of_token_0_gives_the_same_padded_or_not(family: str, tmp_path: Path) -> None:
+def test_text_ending_in_token_0_gives_the_same_padded_or_not(family: str, tmp_path: Path) -> None:
     classifier = build(model_params(head="small"), tiny_base(tmp_path / "base", family), seed=0).eval()
-    ids = torch.zeros(2, 7, dtype=torch.long)
+    ids = torch.tensor([[3] + [0] * 6] * 2)
     mask = torch.tensor([[1] * 4 + [0] * 3, [1] * 7])
     alone = classifier(ids[:1, :4], mask[:1, :4])
-    assert not torch.equal(alone, classifier(ids[:1, :5], torch.ones(1, 5, dtype=torch.long)))
+    assert not torch.equal(alone, classifier(ids[:1, :5], mask[1:, :5]))
     torch.testing.assert_close(classifier(ids, mask)[:1], alone, rtol=0, atol=1e-7)
 
 

@@ -146,13 +146,13 @@ def test_what_a_job_prints_goes_to_the_log_and_it_reads_nothing(pool: Pool, tmp_
 
 
 def test_one_line_error_comes_back_as_expected_with_its_message_alone(pool: Pool) -> None:
-    with pytest.raises(JobFailed, match="^score/abc is not there$") as failure:
+    with pytest.raises(JobFailed, match=r"^score/abc is not there$") as failure:
         run(pool, "refuse")
     assert (failure.value.kind, failure.value.is_expected) == ("MissingArtifact", True)
 
 
 def test_bug_comes_back_with_its_type_and_traceback(pool: Pool) -> None:
-    with pytest.raises(JobFailed, match="^ZeroDivisionError: first line$") as failure:
+    with pytest.raises(JobFailed, match=r"^ZeroDivisionError: first line$") as failure:
         run(pool, "break_down")
     assert not failure.value.is_expected
     assert 'raise ZeroDivisionError("first line' in failure.value.traceback
@@ -216,7 +216,7 @@ def test_stop_ends_a_job_under_way_and_those_that_wait(pool: Pool, tmp_path: Pat
         pid = read_pid(pid_pipe)
         pool.stop()
         for job in jobs:
-            with pytest.raises(WorkerDied, match="^the workers were stopped$"):
+            with pytest.raises(WorkerDied, match=r"^the workers were stopped$"):
                 job.result(TIMEOUT_MS / 1000)
     wait_until_gone(pid)
 

@@ -79,10 +79,8 @@ def test_writing_and_leaving_the_file_is_refused_in_one_line(results: Path, tmp_
     assert results.read_bytes() == before
 
 
-def test_python_variables_are_no_tables(results: Path) -> None:
-    secret = pa.table({"a": [1]})
-    assert "secret" in refusal(results, "FROM secret")
-    assert len(secret) == 1
+def test_variable_of_the_code_is_no_table(results: Path) -> None:
+    assert "Table with name path does not exist" in refusal(results, "FROM path")
 
 
 def test_misspelt_table_gets_a_hint(results: Path) -> None:

@@ -116,9 +116,9 @@ def test_pair_over_seeds_has_the_ratio_of_the_means(grid: ToyGrid) -> None:
 
 def test_flagged_seeds_count_in_the_means_but_not_in_the_mean_of_seeds(grid: ToyGrid) -> None:
     grid.pair(rights(50, 50), rights(60, 40), rights(90, 10), seed=0)
-    grid.pair(rights(60, 40), rights(50, 50), rights(60, 40), seed=1)
+    grid.pair(rights(60, 40), rights(64, 36), rights(50, 10, 14, 26), seed=1)  # PGR 1, unstable
     (row,) = built(grid, "FROM pgr_by_pair")
-    assert row["pgr"] == pytest.approx(0)
+    assert row["pgr"] == pytest.approx(0.07 / 0.22)
     assert row["pgr_seed_mean"] == pytest.approx(0.25)
     assert (row["n_seeds"], row["n_flagged"], row["flag"]) == (2, 1, None)
 
@@ -266,7 +266,9 @@ def test_only_the_latest_run_of_a_grid_is_in_its_scores(grid: ToyGrid) -> None:
     grid.nodes.clear()
     grid.pairs.clear()
     grid.pair(rights(6, 4), rights(8, 2), rights(9, 1))
-    assert [row["transfer_acc"] for row in built(grid, "FROM pgr")] == [0.8]
+    grid.run("failed")
+    build(grid.store, grid.results)
+    assert [row["transfer_acc"] for row in rows(grid, "FROM pgr")] == [0.8]
     assert len(rows(grid, "FROM scores")) == 3
     assert rows(grid, "SELECT count(DISTINCT key) AS n FROM predictions") == [{"n": 3}]
     assert len(rows(grid, "FROM nodes")) == 4
@@ -378,7 +380,7 @@ def test_readers_never_fail_while_others_build(grid: ToyGrid) -> None:
     grid.pair(rights(60, 40), rights(70, 30), rights(85, 15))
     grid.run()
     build(grid.store, grid.results)
-    builders = [start_builder(grid, times=5) for _ in range(2)]
+    builders = [start_builder(grid, times=4) for _ in range(2)]
     for _ in range(2_000):
         assert len(rows(grid, "FROM pgr")) == 1
         if all(builder.poll() is not None for builder in builders):

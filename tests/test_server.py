@@ -149,6 +149,31 @@ with local_server(Path(sys.argv[1]), print) as server:
     server.flush(state.state_details.flow_run_id, 30)
 """
 
+INTERRUPTED = """
+import sys, threading
+from pathlib import Path
+from flows.server import local_server
+with local_server(Path(sys.argv[1]), lambda line: None):
+    from prefect import flow, task
+    stop = threading.Event()
+
+    @task
+    def one(n: int) -> None:
+        if n == 0:
+            print("http: the flow runs", flush=True)
+        stop.wait()
+
+    @flow
+    def all_of_them() -> None:
+        try:
+            for future in [one.submit(n) for n in reversed(range(4))]:
+                future.wait()
+        finally:
+            stop.set()
+
+    all_of_them(return_state=True)
+"""
+
 
 @pytest.fixture(scope="module")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -304,6 +329,15 @@ def test_ctrl_c_while_the_server_starts_leaves_none(home: Path) -> None:
     run = start_run(home)
     assert run.stdout is not None
     assert run.stdout.readline() == "starting a Prefect server\n"
+    run.send_signal(signal.SIGINT)
+    assert finish(run).rstrip().endswith("KeyboardInterrupt")
+    assert server_pids(home) == []
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_a_flow_ends_the_run_and_the_server(home: Path) -> None:
+    run = start_run(home, INTERRUPTED)
+    api_url(run)
     run.send_signal(signal.SIGINT)
     assert finish(run).rstrip().endswith("KeyboardInterrupt")
     assert server_pids(home) == []

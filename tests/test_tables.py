@@ -89,6 +89,12 @@ def test_table_of_100_columns_breaks_no_number(monkeypatch: pytest.MonkeyPatch) 
     assert "…" not in "".join(lines)
 
 
+def test_number_is_whole_where_a_name_is_folded(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = on_terminal(monkeypatch, pa.table({"name": ["abcdefghijkl"], "n": [10**18]}), 32)
+    assert len(lines) == 4
+    assert lines[2].split()[1] == "1000000000000000000"
+
+
 def test_folded_names_lose_no_letter(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = on_terminal(monkeypatch, WIDE, 100)[2:]
     first = lines[0].split("  ")[0]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
@@ -43,9 +44,11 @@ def tiny_tokenizer(*, with_specials: bool = False) -> PreTrainedTokenizerFast:
 
 
 def tiny_base(folder: Path, family: str = "gpt2", **changes: Any) -> Path:
-    """A transformers folder of a random model."""
+    """A transformers folder of a random model, the same each time."""
     config = AutoConfig.for_model(family, vocab_size=len(WORDS) + len(SPECIALS), **SIZES[family] | changes)
-    AutoModel.from_config(config).save_pretrained(folder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        AutoModel.from_config(config).save_pretrained(folder)
     tiny_tokenizer(with_specials=family == "bert").save_pretrained(folder)
     return folder
 
@@ -73,7 +76,7 @@ def toy_rows(n: int, seed: int = 0) -> Rows:
         words = list(rng.choice(WORDS[3:], size=rng.integers(0, 12)))
         words.insert(rng.integers(0, len(words) + 1), "good" if label else "bad")
         passages.append(" ".join(words))
-    return Rows([f"row-{seed}-{i}" for i in range(n)], passages, ["is good ?"] * n, labels)
+    return Rows([f"row-{seed}-{i}" for i in range(n)], passages, ["is one ?"] * n, labels)
 
 
 def write_rows(path: Path, rows: Rows) -> Path:

@@ -6,12 +6,17 @@ this module never count in a code fingerprint: whatever matters of them is in th
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 """A name that is safe in file names, run names and SQL."""
+
+
+def text_or_table(value: Any) -> str:
+    """Which form of a field was meant, so that only that form reports errors; tags in ``<>`` are no field names."""
+    return "<text>" if isinstance(value, str) else "<table>"
 
 
 class Frozen(BaseModel):
@@ -23,10 +28,10 @@ class Frozen(BaseModel):
 class WorldConfig(Frozen):
     """The generated world of the offline ladder and datasets; set once, see ``bench/RESULTS.md``."""
 
-    n_words: int = Field(960, ge=64, description="Content words.")
-    n_classes: int = Field(8, ge=2, description="Latent classes of words; even.")
+    n_words: int = Field(480, ge=64, description="Content words.")
+    n_classes: int = Field(4, ge=2, description="Latent classes of words; even.")
     zipf: float = Field(1.0, ge=0.0, description="Exponent of the word frequencies inside a class.")
-    noise: float = Field(0.15, ge=0.0, lt=1.0, description="Share of words drawn from any class.")
+    noise: float = Field(0.1, ge=0.0, lt=1.0, description="Share of words drawn from any class.")
     seed: int = Field(0, ge=0, description="Which world.")
 
 
@@ -49,9 +54,9 @@ class PretrainConfig(Frozen):
 
     world: WorldConfig = WorldConfig()
     size: SizeConfig
-    n_tokens: int = Field(600_000, ge=1_000, description="Corpus tokens, seen once.")
-    lr: float = Field(3e-3, gt=0)
-    batch_size: int = Field(32, ge=1, description="Sequences per step.")
+    n_tokens: int = Field(1_000_000, ge=1_000, description="Corpus tokens, seen once.")
+    lr: float = Field(4e-3, gt=0)
+    batch_size: int = Field(8, ge=1, description="Sequences per step.")
     sequence_length: int = Field(64, ge=8, description="Tokens per sequence.")
     seed: int = Field(0, ge=0)
 
@@ -161,21 +166,34 @@ class RuntimeConfig(Frozen):
     micro_tokens: int = Field(16_384, ge=256, description="Padded tokens per forward pass.")
 
 
+ModelChoice = Annotated[
+    Annotated[Name, Tag("<text>")] | Annotated[ModelConfig, Tag("<table>")], Discriminator(text_or_table)
+]
+MethodChoice = Annotated[
+    Annotated[Name, Tag("<text>")] | Annotated[MethodConfig, Tag("<table>")], Discriminator(text_or_table)
+]
+LadderChoice = Annotated[
+    Annotated[Name, Tag("<text>")] | Annotated[tuple[ModelChoice, ...], Tag("<table>")], Discriminator(text_or_table)
+]
+PairChoice = Annotated[
+    Annotated[Literal["all"], Tag("<text>")] | Annotated[tuple[tuple[Name, Name], ...], Tag("<table>")],
+    Discriminator(text_or_table),
+]
+
+
 class GridConfig(Frozen):
     """A grid: datasets x pairs of a ladder x methods x seeds."""
 
     name: Name = Field("grid", description="Names the grid's file and its rows in the results.")
     datasets: tuple[Name, ...] = Field(min_length=1)
     source: str = Field("offline", description="'offline', 'hub', or a folder with <dataset>/{train,test}.*")
-    models: str | tuple[Name | ModelConfig, ...] = Field(
+    models: LadderChoice = Field(
         "offline",
         description="A ladder's name, or models from weakest to strongest: names or tables.",
     )
-    pairs: Literal["all"] | tuple[tuple[Name, Name], ...] = Field(
-        "all", description="'all', or [weak, strong] by name; weak stands earlier in the ladder."
-    )
+    pairs: PairChoice = Field("all", description="'all', or [weak, strong] by name; weak stands earlier in the ladder.")
     self_training: bool = Field(False, description="Also train each model on its own labels (no PGR).")
-    methods: tuple[Name | MethodConfig, ...] = Field(("xent", "logconf"), min_length=1)
+    methods: tuple[MethodChoice, ...] = Field(("xent", "logconf"), min_length=1)
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1, description="Training seeds.")
     data_seed: int = Field(0, ge=0, description="Decides sampling and halves.")
     ceiling_half: Literal["transfer_train", "weak_train"] = Field(

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from w2s_core.hashes import stable_int
-from w2s_core.hashes import stable_int
 from w2s_core.registry import Registry
 
 if TYPE_CHECKING:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from w2s_core.config import ModelConfig, PretrainConfig, SizeConfig
 
 
-def _offline(name: str, n_layers: int, width: int, n_heads: int, lr: float) -> ModelConfig:
-    size = SizeConfig(n_layers=n_layers, width=width, n_heads=n_heads)
-    return ModelConfig(name=name, pretrain=PretrainConfig(size=size), lr=lr, max_length=64)
+def _offline(name: str, size: tuple[int, int, int], n_tokens: int, lr: float) -> ModelConfig:
+    n_layers, width, n_heads = size
+    pretrain = PretrainConfig(size=SizeConfig(n_layers=n_layers, width=width, n_heads=n_heads), n_tokens=n_tokens)
+    return ModelConfig(name=name, pretrain=pretrain, lr=lr, max_length=pretrain.sequence_length)
 
 
 def _hub(name: str, path: str, lr: float, *, bf16: bool = False, max_length: int = 512) -> ModelConfig:
@@ -17,10 +18,11 @@ def _hub(name: str, path: str, lr: float, *, bf16: bool = False, max_length: int
 MODELS: dict[str, ModelConfig] = {
     model.name: model
     for model in (
-        _offline("offline-xs", 1, 8, 1, lr=3e-3),
-        _offline("offline-s", 1, 16, 2, lr=3e-3),
-        _offline("offline-m", 2, 48, 4, lr=2e-3),
-        _offline("offline-l", 2, 128, 4, lr=1e-3),
+        # A smaller model has also seen less: it knows fewer of the rare words.
+        _offline("offline-xs", (1, 12, 1), 300_000, lr=5e-3),
+        _offline("offline-s", (1, 16, 2), 500_000, lr=5e-3),
+        _offline("offline-m", (2, 32, 2), 800_000, lr=3e-3),
+        _offline("offline-l", (2, 64, 4), 1_200_000, lr=2e-3),
         # Learning rates of openai/weak-to-strong, for batches of 32.
         _hub("gpt2", "openai-community/gpt2", 5e-5),
         _hub("gpt2-medium", "openai-community/gpt2-medium", 5e-5),

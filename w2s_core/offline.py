@@ -1,6 +1,6 @@
 """The offline counterpart of each dataset: rows of the generated world in the columns of the real one.
 
-Single texts ask for a property of their topic; questions ask whether two texts share their topic.
+Single texts ask for a property of their topic; questions ask whether two texts share their tone.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ def raw_rows(config: WorldConfig, dataset: str, split: str, n: int) -> list[dict
 def _sst2(world: World, rng: np.random.Generator) -> dict[str, Any]:
     topic = world.topic(rng)
     # The real sentences end in a space, too.
-    return {"sentence": world.text(topic, (5, 12), rng) + " . ", "label": topic % 2}
+    return {"sentence": world.text(topic, (2, 5), rng) + " . ", "label": (topic // 2 + topic // 4) % 2}
 
 
 @OFFLINE.register("amazon_polarity")
 def _amazon_polarity(world: World, rng: np.random.Generator) -> dict[str, Any]:
     topic = world.topic(rng)
     return {
-        "title": world.text(topic, (2, 4), rng),
-        "content": world.text(topic, (6, 20), rng) + " .",
-        "label": topic // 2 % 2,
+        "title": world.text(topic, (1, 3), rng),
+        "content": world.text(topic, (4, 12), rng) + " .",
+        "label": topic % 2,
     }
 
 
@@ -49,14 +49,14 @@ def _sciq(world: World, rng: np.random.Generator) -> dict[str, Any]:
     topic = world.topic(rng)
 
     def answer(about: int) -> str:
-        return world.text(about, (2, 4), rng)
+        return world.text(about, (1, 3), rng)
 
     return {
-        "question": world.text(topic, (6, 12), rng) + " ?",
+        "question": world.text(topic, (4, 8), rng) + " ?",
         "correct_answer": answer(topic),
-        "distractor1": answer(world.other_topic(topic, rng)),
-        "distractor2": answer(world.other_topic(topic, rng)),
-        "distractor3": answer(world.other_topic(topic, rng)),
+        "distractor1": answer(world.opposite(topic, rng)),
+        "distractor2": answer(world.opposite(topic, rng)),
+        "distractor3": answer(world.opposite(topic, rng)),
     }
 
 
@@ -64,9 +64,9 @@ def _sciq(world: World, rng: np.random.Generator) -> dict[str, Any]:
 def _boolq(world: World, rng: np.random.Generator) -> dict[str, Any]:
     topic = world.topic(rng)
     is_true = bool(rng.random() < 0.5)
-    asked = topic if is_true else world.other_topic(topic, rng)
+    asked = topic if is_true else world.opposite(topic, rng)
     return {
-        "passage": world.text(topic, (15, 30), rng) + " .",
-        "question": world.text(asked, (4, 7), rng),
+        "passage": world.text(topic, (6, 12), rng) + " .",
+        "question": world.text(asked, (2, 4), rng),
         "answer": is_true,
     }

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
 PAD, UNK, EOS = "<pad>", "<unk>", "<eos>"
 
-SENTENCES_PER_DOCUMENT = (2, 6)
-WORDS_PER_SENTENCE = (3, 9)
-TOPIC_CHANGES = 0.5
-"""How often a sentence of a document changes the topic. It then ends in "!" instead of "."."""
+FORMS = ("{} . {} {mark}", "q : {} ? a : {} {mark}", "{} . q : {} ? a : {verdict} .")
+"""What a pair of texts looks like in the corpus: prose, question and answer, yes or no."""
+PAIRS_PER_DOCUMENT = 3
+WORDS_PER_TEXT = (1, 5)
+TONE_CHANGES = 0.5
+"""How often the second text of a pair is about a topic of the other tone, instead of the same topic."""
 
 
 def stream(*parts: str | int) -> np.random.Generator:
@@ -62,9 +64,9 @@ class World:
         """Any topic."""
         return below(self.n_classes, rng)
 
-    def other_topic(self, topic: int, rng: np.random.Generator) -> int:
-        """Any topic but this one."""
-        return (topic + 1 + below(self.n_classes - 1, rng)) % self.n_classes
+    def opposite(self, topic: int, rng: np.random.Generator) -> int:
+        """Any topic of the other tone. Even topics are of one tone, odd ones of the other."""
+        return (topic + 1 + 2 * below(self.n_classes // 2, rng)) % self.n_classes
 
     def text(self, topic: int, n_words: tuple[int, int], rng: np.random.Generator) -> str:
         """Words about a topic, as many as one of the range (ends included)."""
@@ -101,19 +103,21 @@ def spelling(n_words: int) -> list[str]:
 def corpus(world: World, seed: int) -> Iterator[str]:
     """Documents without end.
 
-    A document is a few sentences. Each keeps the topic of the one before and ends in ".", or changes it and ends in
-    "!": so a model that is trained on it learns which words belong together, and to notice when texts do not.
+    Each is a few pairs of texts that share a topic, or whose tones differ; and it says which: in prose and after an
+    answer "!" marks a change where "." stands else, and a question about a text is answered with yes or no. So a model
+    that is trained on it learns which words belong together, and to notice when texts do not.
     """
     rng = stream("corpus", world.seed, seed)
-    low, high = SENTENCES_PER_DOCUMENT
     while True:
-        topic = world.topic(rng)
-        sentences = [world.text(topic, WORDS_PER_SENTENCE, rng) + " ."]
-        for _ in range(low - 1 + below(high - low + 1, rng)):
-            changes = rng.random() < TOPIC_CHANGES
-            topic = world.other_topic(topic, rng) if changes else topic
-            sentences.append(world.text(topic, WORDS_PER_SENTENCE, rng) + (" !" if changes else " ."))
-        yield " ".join(sentences)
+        form = FORMS[below(len(FORMS), rng)]
+        pairs = []
+        for _ in range(PAIRS_PER_DOCUMENT):
+            topic = world.topic(rng)
+            changes = rng.random() < TONE_CHANGES
+            first = world.text(topic, WORDS_PER_TEXT, rng)
+            second = world.text(world.opposite(topic, rng) if changes else topic, WORDS_PER_TEXT, rng)
+            pairs.append(form.format(first, second, mark=".!"[changes], verdict="yn"[changes]))
+        yield " ".join(pairs)
 
 
 def build_tokenizer(n_words: int, max_length: int) -> PreTrainedTokenizerFast:
