@@ -19,9 +19,7 @@ def canonical_json(value: JSON) -> str:
         ValueError: NaN or an infinity.
     """
     _check_keys(value)
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def _check_keys(value: JSON) -> None:
@@ -80,9 +78,7 @@ def artifact_key(
         params: all its parameters, less what ``without_added`` removes.
         inputs: name of each input to the digest of the content it reads.
     """
-    return json_digest(
-        {"stage": stage, "schema": schema, "code": fingerprint, "params": params, "inputs": inputs}
-    )
+    return json_digest({"stage": stage, "schema": schema, "code": fingerprint, "params": params, "inputs": inputs})
 
 
 def node_id(*, stage: str, params: Mapping[str, JSON], parents: Mapping[str, str]) -> str:

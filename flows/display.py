@@ -58,21 +58,21 @@ class Display:
         if self._live is not None:
             self._live.stop()
 
-    def __call__(self, event: str, node: Node) -> None:
+    def __call__(self, event: str, node: Node, seconds: float) -> None:
         """Take a report of ``flows.drain.Drain``."""
         now = time.monotonic()
         with self._lock:
             if event == "submitted":
                 self._started[node.id] = (node, now)
                 return
-            started = self._started.pop(node.id, (node, now))[1]
+            self._started.pop(node.id, None)
             self._counts[event] += 1
             self._total.update(self._task, completed=sum(self._counts[e] for e in ENDED))
         if event in ("failed", "blocked") or self._live is None:
             n_ended = sum(self._counts.values())
-            seconds = f" {now - started:.1f} s" if event == "ran" else ""
+            took = f" {seconds:.1f} s" if event == "ran" else ""
             self._console.print(
-                f"[{n_ended}/{self._n_nodes}] {event} {node.name}{seconds}",
+                f"[{n_ended}/{self._n_nodes}] {event} {node.name}{took}",
                 markup=False,
                 highlight=False,
             )

@@ -37,6 +37,9 @@ class Failure(NamedTuple):
     message: str
 
 
+Report = Callable[[Literal["submitted", "ran", "reused", "failed", "blocked"], Node, float], None]
+"""``report(event, node, seconds)``; the seconds are those of a stage that ran, else 0."""
+
 Submit = Callable[[Order, Callable[[Ended], None]], None]
 """Starts an order, and calls back once, from any thread, when it ended."""
 
@@ -61,7 +64,7 @@ class Drain:
         keys: computes the key of a node once its parents are done.
         store: where parents are looked up after they ran.
         submit: starts one order.
-        report: told of every change: ``report("submitted" | "ran" | "reused" | "failed" | "blocked", node)``.
+        report: told of every change.
         n_at_once: how many orders may be under way.
     """
 
@@ -71,7 +74,7 @@ class Drain:
         keys: Keys,
         store: Store,
         submit: Submit,
-        report: Callable[[str, Node], None],
+        report: Report,
         n_at_once: int,
     ) -> None:
         self._plan = plan
@@ -144,7 +147,7 @@ class Drain:
                 for parent in evicted:
                     self._wait(parent)
                 return False
-        self._report("submitted", node)
+        self._report("submitted", node, 0.0)
         self._submit({**order, "remake": remake}, self._ended.put)
         return True
 
@@ -166,7 +169,7 @@ class Drain:
             return
         self.manifests[node.id] = manifest
         (self.outcome.ran if ended.how == "ran" else self.outcome.reused).append(node)
-        self._report(ended.how, node)
+        self._report(ended.how, node, manifest.timings["seconds"] if ended.how == "ran" else 0.0)
         for child in self._children.pop(node.id, []):
             self._waits_for[child].discard(node.id)
             if not self._waits_for[child]:
@@ -175,7 +178,7 @@ class Drain:
     def _fail(self, node: Node, message: str) -> None:
         self.outcome.failed.append(Failure(node, message))
         self._lost.add(node.id)
-        self._report("failed", node)
+        self._report("failed", node, 0.0)
         self._block(self._children.pop(node.id, []))
 
     def _block(self, ids: list[str]) -> None:
@@ -186,5 +189,5 @@ class Drain:
                 self._lost.add(id)
                 node = self._plan.planned[id].node
                 self.outcome.blocked.append(node)
-                self._report("blocked", node)
+                self._report("blocked", node, 0.0)
                 ids += self._children.pop(id, [])

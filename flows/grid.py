@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def run_grid(config: GridConfig, home: str | None = None) -> State[Any]:
         )
         EXECUTORS[name] = executor
         try:
-            outcome = session.run(partial(_submit, name), ORDERS_PER_WORKER * machine.n_workers)
+            outcome = session.run(_TaskRuns(name).submit, ORDERS_PER_WORKER * machine.n_workers)
         except BaseException:
             # Workers end at once when the pool closes; those who wait for another run have to be told.
             executor.stop.set()
@@ -80,11 +81,21 @@ def run_grid(config: GridConfig, home: str | None = None) -> State[Any]:
     return _final_state(session.plan, outcome)
 
 
-def _submit(home: str, order: Order, ended: Callable[[Ended], None]) -> None:
-    labels = order["labels"]
-    tags = [str(labels[name]) for name in ("dataset", "model", "method") if labels.get(name)]
-    future = STAGE_TASKS[order["stage"]].with_options(tags=tags).submit(home, order)
-    future.add_done_callback(partial(_on_done, order, ended))
+@dataclass(slots=True)
+class _TaskRuns:
+    """Submits orders as task runs, which wait for nothing, but show in the UI whose outputs they read."""
+
+    home: str
+    futures: dict[str, PrefectFuture[Any]] = field(default_factory=dict)
+    """By node id."""
+
+    def submit(self, order: Order, ended: Callable[[Ended], None]) -> None:
+        labels = order["labels"]
+        tags = [str(labels[name]) for name in ("dataset", "model", "method") if labels.get(name)]
+        parents = [self.futures[id] for id in order["parents"] if id in self.futures]
+        task = STAGE_TASKS[order["stage"]].with_options(tags=tags)
+        future = self.futures[order["node"]] = task.submit(self.home, order, wait_for=parents)
+        future.add_done_callback(partial(_on_done, order, ended))
 
 
 def _on_done(order: Order, ended: Callable[[Ended], None], future: PrefectFuture[Any]) -> None:

@@ -54,7 +54,7 @@ class Node:
         labels = self.labels
         model = labels.get("model")
         if labels.get("supervisor"):
-            model = f"{labels['supervisor']}→{model}"
+            model = f"{labels['supervisor']}->{model}"
         seed = labels.get("seed")
         words = [
             labels.get("dataset"),

@@ -124,6 +124,7 @@ class Keys:
         return {
             "key": key,
             "node": node.id,
+            "parents": [parent.id for parent in node.parents],
             "name": node.name,
             "stage": node.stage,
             "schema": stage.schema,

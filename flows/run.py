@@ -5,23 +5,22 @@ Light: imports no torch and no Prefect, so that a grid with nothing to do is ans
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from artifacts.digests import ExternalDigests
 from artifacts.fingerprint import Sources
 from artifacts.grids import GridNode, GridRun, Grids, State
 from artifacts.manifest import Manifest
 from artifacts.store import Store
-from flows.drain import Drain, Outcome, Submit
+from flows.drain import Drain, Outcome, Report, Submit
 from flows.home import Home
 from flows.nodes import Node
 from flows.plan import PACKAGE, Keys, Plan, make_plan
 from flows.resolve import resolve
 from w2s_core.config import GridConfig
 from w2s_core.stages import STAGES
-
-Report = Callable[[str, Node], None]
 
 
 @dataclass(slots=True)
@@ -136,6 +135,6 @@ class Session:
 
         build(self.store, self.home.results)
 
-    def _report(self, event: str, node: Node) -> None:
+    def _report(self, *report: Any) -> None:
         for listener in self.listeners:
-            listener(event, node)
+            listener(*report)

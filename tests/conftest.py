@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from artifacts.loaded import record
 
 # Stages that tests run in this process check that the code they loaded is the code that was ordered.

@@ -28,7 +28,7 @@ def test_failure_ends_only_what_depends_on_it(tmp_path: Path) -> None:
 
     assert [failure.message for failure in outcome.failed] == ["it broke"]
     assert [node.name for node in outcome.blocked] == ["sst2 score offline-m transfer_train seed 0"]
-    assert "sst2 score offline-xs→offline-m xent seed 0" in executed
+    assert "sst2 score offline-xs->offline-m xent seed 0" in executed
 
 
 def test_next_run_goes_on_where_a_failed_one_ended(tmp_path: Path) -> None:

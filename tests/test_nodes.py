@@ -96,4 +96,4 @@ def test_self_training_has_no_ceiling() -> None:
 def test_node_names_say_dataset_stage_models_method_and_seed() -> None:
     [node] = [n for n in graph_of(n_models=2).nodes.values() if n.stage == "train_w2s" and n.labels["method"] == "xent"]
 
-    assert node.name == "sst2 train_w2s m0→m1 xent seed 0"
+    assert node.name == "sst2 train_w2s m0->m1 xent seed 0"

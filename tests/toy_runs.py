@@ -58,5 +58,5 @@ def drain(
         executed.append(order["name"])
         ended(Ended(order, "ran"))
 
-    run = Drain(session.plan, session.keys, session.store, submit, lambda event, node: None, n_at_once)
+    run = Drain(session.plan, session.keys, session.store, submit, lambda event, node, seconds: None, n_at_once)
     return run.run(), executed

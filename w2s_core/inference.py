@@ -26,8 +26,8 @@ def weak_labels(params: dict[str, Any], inputs: dict[str, Path], out: Path, watc
         rows = read_rows(inputs[split])
         weak_probs = predict(classifier, rows, watch)
         write_weak_probs(out / f"{split}.parquet", rows.ids, weak_probs)
-        accuracies[split] = accuracy(weak_probs, rows.gt_labels)
-    return {"accuracy": accuracies}
+        accuracies[f"accuracy_{split}"] = accuracy(weak_probs, rows.gt_labels)
+    return accuracies
 
 
 def score(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Watch) -> dict[str, Any]:

@@ -66,8 +66,7 @@ DATASETS.register(
 
 def _boolq(row: RawRow, draw: Draw) -> list[Example]:
     passage = clean(row["passage"])
-    question = clean(row["question"]).removesuffix("?")
-    return [Example(passage, f"Q: {question}?\nA:", int(row["answer"]), passage)]
+    return [Example(passage, f"Q: {clean(row['question'])}", int(row["answer"]), passage)]
 
 
 DATASETS.register(

@@ -29,9 +29,12 @@ def raw_rows(config: WorldConfig, dataset: str, split: str, n: int) -> list[dict
 
 @OFFLINE.register("sst2")
 def _sst2(world: World, rng: np.random.Generator) -> dict[str, Any]:
+    # Mostly of one tone, with a few words of the other, as a review has praise and blame; the rare words count, too.
     topic = world.topic(rng)
+    parts = [world.text(topic, (4, 5), rng), world.text(world.opposite(topic, rng), (2, 3), rng)]
+    sentence = " ".join(parts if rng.random() < 0.5 else reversed(parts))
     # The real sentences end in a space, too.
-    return {"sentence": world.text(topic, (2, 5), rng) + " . ", "label": (topic // 2 + topic // 4) % 2}
+    return {"sentence": f"{sentence} . ", "label": topic % 2}
 
 
 @OFFLINE.register("amazon_polarity")
@@ -40,7 +43,7 @@ def _amazon_polarity(world: World, rng: np.random.Generator) -> dict[str, Any]:
     return {
         "title": world.text(topic, (1, 3), rng),
         "content": world.text(topic, (4, 12), rng) + " .",
-        "label": topic % 2,
+        "label": int(topic < world.n_classes // 2),
     }
 
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 PAD, UNK, EOS = "<pad>", "<unk>", "<eos>"
 
-FORMS = ("{} . {} {mark}", "q : {} ? a : {} {mark}", "{} . q : {} ? a : {verdict} .")
-"""What a pair of texts looks like in the corpus: prose, question and answer, yes or no."""
+FORMS = ("{} . {} {mark}", "q : {} ? a : {} {mark}", "{} . q : {} {mark}")
+"""What a pair of texts looks like in the corpus: prose, an answer to a question, a question about a text."""
 PAIRS_PER_DOCUMENT = 3
 WORDS_PER_TEXT = (1, 5)
 TONE_CHANGES = 0.5
@@ -103,9 +103,8 @@ def spelling(n_words: int) -> list[str]:
 def corpus(world: World, seed: int) -> Iterator[str]:
     """Documents without end.
 
-    Each is a few pairs of texts that share a topic, or whose tones differ; and it says which: in prose and after an
-    answer "!" marks a change where "." stands else, and a question about a text is answered with yes or no. So a model
-    that is trained on it learns which words belong together, and to notice when texts do not.
+    Each is a few pairs of texts. The second keeps the topic of the first and ends in ".", or changes its tone and ends
+    in "!": so a model that is trained on it learns which words belong together, and to notice when texts do not.
     """
     rng = stream("corpus", world.seed, seed)
     while True:
@@ -116,7 +115,7 @@ def corpus(world: World, seed: int) -> Iterator[str]:
             changes = rng.random() < TONE_CHANGES
             first = world.text(topic, WORDS_PER_TEXT, rng)
             second = world.text(world.opposite(topic, rng) if changes else topic, WORDS_PER_TEXT, rng)
-            pairs.append(form.format(first, second, mark=".!"[changes], verdict="yn"[changes]))
+            pairs.append(form.format(first, second, mark=".!"[changes]))
         yield " ".join(pairs)
 
 

@@ -232,10 +232,10 @@ with local_server(Path(os.environ["W2S_HOME"]), lambda line: None):
     assert task_names == [
         "sst2 score m transfer_train seed 1",
         "sst2 score s weak_train seed 1",
-        "sst2 score s→m xent seed 1",
+        "sst2 score s->m xent seed 1",
         "sst2 train_gt m transfer_train seed 1",
         "sst2 train_gt s weak_train seed 1",
-        "sst2 train_w2s s→m xent seed 1",
+        "sst2 train_w2s s->m xent seed 1",
         "sst2 weak_labels s seed 1",
     ]
     assert n_reused == sum(N_NODES.values())
