@@ -45,7 +45,7 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Override any field, such as training.epochs=3."),
 ]
-Rehash = Annotated[bool, typer.Option(help="Digest external files again instead of trusting size and time.")]
+Rehash = Annotated[bool, typer.Option("--rehash", help="Digest external files again instead of trusting size and time.")]
 Format = Annotated[Literal["table", "csv", "json", "parquet"], typer.Option(help="How to print it.")]
 Output = Annotated[Path | None, typer.Option(help="Write to this file instead of the terminal.")]
 
@@ -54,12 +54,9 @@ def main() -> None:
     """Entry point: one line per error, exit code 2 for usage, 1 for a run, 130 after Ctrl-C."""
     try:
         app(standalone_mode=True)
-    except UsageError as error:
+    except (W2sError, OSError) as error:
         errors.print(f"w2s: {error}", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(USAGE)
-    except W2sError as error:
-        errors.print(f"w2s: {error}", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(FAILED)
+        sys.exit(USAGE if isinstance(error, UsageError) else FAILED)
 
 
 def program() -> str:
@@ -118,7 +115,7 @@ def plan(
     grid: Grid,
     why: Annotated[bool, typer.Option("--why", help="One line per node that will run.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
-    update: Annotated[bool, typer.Option(help="Move Hub revisions to what they are today.")] = False,
+    update: Annotated[bool, typer.Option("--update", help="As if Hub revisions moved to today's commits.")] = False,
     rehash: Rehash = False,
     source: Source = None,
     datasets: Names = None,
@@ -148,7 +145,7 @@ def run(
     grid: Grid,
     workers: Annotated[int | None, typer.Option(help="Stages at a time.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads of each.")] = None,
-    update: Annotated[bool, typer.Option(help="Move Hub revisions to what they are today.")] = False,
+    update: Annotated[bool, typer.Option("--update", help="Move Hub revisions to today's commits.")] = False,
     rehash: Rehash = False,
     source: Source = None,
     datasets: Names = None,

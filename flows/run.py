@@ -20,7 +20,6 @@ from flows.nodes import Node
 from flows.plan import PACKAGE, Keys, Plan, make_plan
 from flows.resolve import resolve
 from w2s_core.config import GridConfig
-from w2s_core.stages import STAGES
 
 
 @dataclass(slots=True)
@@ -114,20 +113,14 @@ class Session:
         )
 
     def _evict(self, manifests: Mapping[str, Manifest]) -> None:
-        """Remove the weights that the grid does not want to keep, once nothing of it waits for them."""
+        """Remove the weights that the grid does not want to keep, unless something of it still waits for them."""
         if self.config.retention == "all":
             return
-        for node in self.plan.graph.nodes.values():
-            is_supervisor = node.labels.get("half") == "weak_train"
-            if (
-                not STAGES[node.stage].is_training
-                or node.stage == "pretrain"
-                or node.id not in manifests
-                or (self.config.retention == "supervisors" and is_supervisor)
-            ):
-                continue
-            readers = [n for n in self.plan.graph.nodes.values() if node in n.parents]
-            if all(reader.id in manifests for reader in readers):
+        nodes = self.plan.graph.nodes.values()
+        awaited = {parent.id for node in nodes if node.id not in manifests for parent in node.parents}
+        for node in nodes:
+            is_kept = self.config.retention == "supervisors" and node.labels.get("half") == "weak_train"
+            if node.stage.startswith("train_") and node.id in manifests and node.id not in awaited and not is_kept:
                 self.store.evict(node.stage, manifests[node.id].key, "model")
 
     def _rebuild(self) -> None:

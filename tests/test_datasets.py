@@ -73,13 +73,13 @@ def test_a_review_is_its_title_and_its_content() -> None:
 
 def test_questions_about_one_passage_share_its_group() -> None:
     row = {"passage": "Persian is spoken in Iran.", "question": "is persian spoken in iran", "answer": True}
-    other = {**row, "question": "is persian a dialect?", "answer": False}
+    other = {**row, "question": "is persian a dialect", "answer": False}
     assert examples("boolq", row)[0].group == examples("boolq", other)[0].group
 
 
-def test_a_yes_no_question_ends_in_one_question_mark() -> None:
-    row = {"passage": "p", "question": "is it so?", "answer": True}
-    assert examples("boolq", row) == [Example("p", "Q: is it so?", 1, "p")]
+def test_a_yes_no_question_follows_its_passage() -> None:
+    row = {"passage": "p", "question": "is it so ", "answer": True}
+    assert examples("boolq", row) == [Example("p", "Q: is it so", 1, "p")]
 
 
 def test_every_dataset_has_an_offline_counterpart() -> None:

@@ -6,13 +6,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from artifacts.manifest import Manifest, Output
-from flows.drain import Drain, Ended, Outcome
+from flows.drain import Drain, Ended, Outcome, Submit
 from flows.home import Home
 from flows.load import parse_grid
 from flows.run import Session
 
 GRID = {"name": "toy", "datasets": ["sst2"], "models": ["offline-xs", "offline-s", "offline-m"], "methods": ["xent"]}
+
+TABLES = {
+    "score": {"id": ["a", "b"], "prob": [0.2, 0.9], "gt_label": pa.array([0, 1], pa.int8())},
+    "weak_labels": {"id": ["a", "b"], "weak_prob": [0.2, 0.9]},
+}
+"""What the results file copies; other outputs are three bytes."""
+
+METRICS = {"n": 2, "accuracy": 1.0, "auroc": 1.0, "brier": 0.025, "ece": 0.05}
 
 
 def open_session(home: Path, **changes: Any) -> Session:
@@ -27,25 +38,26 @@ def make(session: Session, order: Any, content: str = "") -> None:
         for name, path in order["outputs"].items():
             file = draft / path if path.endswith(".parquet") else draft / path / "model.safetensors"
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(b"toy")
+            if order["stage"] in TABLES:
+                pq.write_table(pa.table(TABLES[order["stage"]]), file)
+            else:
+                file.write_bytes(b"toy")
             digest = f"{name} {order['node']} {content}"
-            outputs[name] = Output(digest=digest, files={file.relative_to(draft).as_posix(): 3})
+            outputs[name] = Output(digest=digest, files={file.relative_to(draft).as_posix(): file.stat().st_size})
         known = ("key", "node", "stage", "schema", "params", "labels", "inputs", "code")
         timings = {"started": "2026-01-01T00:00:00+00:00", "seconds": 3.6}
-        session.store.publish(
-            draft, Manifest(**{name: order[name] for name in known}, outputs=outputs, timings=timings)
-        )
+        metrics = METRICS if order["stage"] == "score" else {}
+        identity = {name: order[name] for name in known}
+        session.store.publish(draft, Manifest(**identity, outputs=outputs, timings=timings, metrics=metrics))
 
 
-def drain(
+def submitter(
     session: Session,
-    *,
+    executed: list[str],
     fails: Callable[[Any], bool] = lambda order: False,
     content: Callable[[Any], str] = lambda order: "",
-    n_at_once: int = 4,
-) -> tuple[Outcome, list[str]]:
-    """Run the plan of a session; returns what became of it, and the names of the nodes that were executed."""
-    executed: list[str] = []
+) -> Submit:
+    """Executes orders at once, and adds the names of those that it executed to ``executed``."""
 
     def submit(order: Any, ended: Callable[[Ended], None]) -> None:
         if fails(order):
@@ -58,5 +70,12 @@ def drain(
         executed.append(order["name"])
         ended(Ended(order, "ran"))
 
-    run = Drain(session.plan, session.keys, session.store, submit, lambda event, node, seconds: None, n_at_once)
+    return submit
+
+
+def drain(session: Session, **how: Any) -> tuple[Outcome, list[str]]:
+    """Run the plan of a session; returns what became of it, and the names of the nodes that were executed."""
+    executed: list[str] = []
+    submit = submitter(session, executed, **how)
+    run = Drain(session.plan, session.keys, session.store, submit, lambda event, node, seconds: None, n_at_once=4)
     return run.run(), executed

@@ -28,9 +28,9 @@ class Frozen(BaseModel):
 class WorldConfig(Frozen):
     """The generated world of the offline ladder and datasets; set once, see ``bench/RESULTS.md``."""
 
-    n_words: int = Field(480, ge=64, description="Content words.")
+    n_words: int = Field(1_200, ge=64, description="Content words.")
     n_classes: int = Field(4, ge=2, description="Latent classes of words; even.")
-    zipf: float = Field(1.0, ge=0.0, description="Exponent of the word frequencies inside a class.")
+    zipf: float = Field(0.9, ge=0.0, description="Exponent of the word frequencies inside a class.")
     noise: float = Field(0.1, ge=0.0, lt=1.0, description="Share of words drawn from any class.")
     seed: int = Field(0, ge=0, description="Which world.")
 

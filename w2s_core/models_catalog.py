@@ -19,10 +19,10 @@ MODELS: dict[str, ModelConfig] = {
     model.name: model
     for model in (
         # A smaller model has also seen less: it knows fewer of the rare words.
-        _offline("offline-xs", (1, 12, 1), 300_000, lr=5e-3),
-        _offline("offline-s", (1, 16, 2), 500_000, lr=5e-3),
-        _offline("offline-m", (2, 32, 2), 800_000, lr=3e-3),
-        _offline("offline-l", (2, 64, 4), 1_200_000, lr=2e-3),
+        _offline("offline-xs", (1, 16, 2), 500_000, lr=3e-3),
+        _offline("offline-s", (1, 24, 2), 500_000, lr=3e-3),
+        _offline("offline-m", (2, 32, 2), 700_000, lr=2e-3),
+        _offline("offline-l", (2, 64, 4), 1_000_000, lr=1.5e-3),
         # Learning rates of openai/weak-to-strong, for batches of 32.
         _hub("gpt2", "openai-community/gpt2", 5e-5),
         _hub("gpt2-medium", "openai-community/gpt2-medium", 5e-5),

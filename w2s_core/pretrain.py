@@ -42,7 +42,7 @@ def pretrain(params: Mapping[str, Any], inputs: Mapping[str, Path], out: Path, w
     config = PretrainConfig(**params)
     tokenizer = build_tokenizer(config.world.n_words, config.sequence_length)
     batches = token_batches(config, tokenizer)  # [S, B, T]
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = _build(config, tokenizer).to(watch.device)
     loss = _train(model, batches, config.lr, watch)
