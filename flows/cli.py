@@ -45,7 +45,9 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Override any field, such as training.epochs=3."),
 ]
-Rehash = Annotated[bool, typer.Option("--rehash", help="Digest external files again instead of trusting size and time.")]
+Rehash = Annotated[
+    bool, typer.Option("--rehash", help="Digest external files again instead of trusting size and time.")
+]
 Format = Annotated[Literal["table", "csv", "json", "parquet"], typer.Option(help="How to print it.")]
 Output = Annotated[Path | None, typer.Option(help="Write to this file instead of the terminal.")]
 

@@ -16,8 +16,8 @@ from w2s_core.pretrain import pretrain, token_batches
 from w2s_core.watch import Silent
 from w2s_core.world import build_tokenizer, build_world, corpus
 
+WORLD = WorldConfig(n_words=64, n_classes=2)
 CONFIG = PretrainConfig(
-    world=WorldConfig(n_words=64, n_classes=2),
     size=SizeConfig(n_layers=1, width=8, n_heads=1),
     n_tokens=8_000,
     batch_size=8,
@@ -37,8 +37,8 @@ class Curve(Silent):
         self.losses.append(row["loss"])
 
 
-def run(folder: Path, watch: Silent | None = None, **changes: Any) -> dict[str, Any]:
-    params = CONFIG.model_copy(update=changes).model_dump()
+def run(folder: Path, watch: Silent | None = None, world: WorldConfig = WORLD, **changes: Any) -> dict[str, Any]:
+    params = {**CONFIG.model_copy(update=changes).model_dump(), "world": world.model_dump()}
     return pretrain(params, {}, folder, watch or Silent())
 
 
@@ -84,8 +84,8 @@ def test_transformers_loads_the_model_and_its_tokenizer(tmp_path: Path) -> None:
 
 def test_the_tokens_are_the_corpus_in_order() -> None:
     tokenizer = build_tokenizer(64, 16)
-    document = next(corpus(build_world(CONFIG.world), CONFIG.seed))
-    batches = token_batches(CONFIG, tokenizer)
+    document = next(corpus(build_world(WORLD), CONFIG.seed))
+    batches = token_batches(WORLD, CONFIG, tokenizer)
     assert batches.shape == (62, 8, 16)
     assert tokenizer.decode(list(itertools.chain(*batches[0].tolist()))).startswith(document + " <eos>")
 

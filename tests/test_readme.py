@@ -35,7 +35,9 @@ def test_make_targets_exist() -> None:
 def test_every_module_stands_in_the_page_on_architecture() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     named = set(re.findall(r"(\w+)\.(?:py|sql)", page))
-    present = {path.stem for package in ("artifacts", "flows", "tasks", "w2s_core") for path in (ROOT / package).iterdir()}
+    present = {
+        path.stem for package in ("artifacts", "flows", "tasks", "w2s_core") for path in (ROOT / package).iterdir()
+    }
 
     assert named <= present
 

@@ -29,7 +29,7 @@ class WorldConfig(Frozen):
     """The generated world of the offline ladder and datasets; set once, see ``bench/RESULTS.md``."""
 
     n_words: int = Field(1_200, ge=64, description="Content words.")
-    n_classes: int = Field(4, ge=2, description="Latent classes of words; even.")
+    n_classes: int = Field(4, ge=2, multiple_of=2, description="Latent classes of words, half of them of each tone.")
     zipf: float = Field(0.9, ge=0.0, description="Exponent of the word frequencies inside a class.")
     noise: float = Field(0.1, ge=0.0, lt=1.0, description="Share of words drawn from any class.")
     seed: int = Field(0, ge=0, description="Which world.")
@@ -50,9 +50,8 @@ class SizeConfig(Frozen):
 
 
 class PretrainConfig(Frozen):
-    """How a model of the offline ladder is pretrained on the world's corpus."""
+    """How a model of the offline ladder is pretrained on the corpus of the grid's world."""
 
-    world: WorldConfig = WorldConfig()
     size: SizeConfig
     n_tokens: int = Field(1_000_000, ge=1_000, description="Corpus tokens, seen once.")
     lr: float = Field(4e-3, gt=0)

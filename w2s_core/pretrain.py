@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional
 
-from w2s_core.config import PretrainConfig
+from w2s_core.config import PretrainConfig, WorldConfig
 from w2s_core.errors import TrainingError
 from w2s_core.watch import Watch
 from w2s_core.world import build_tokenizer, build_world, corpus
@@ -31,7 +31,7 @@ def pretrain(params: Mapping[str, Any], inputs: Mapping[str, Path], out: Path, w
     """Train one model and save it with its tokenizer.
 
     Args:
-        params: a ``PretrainConfig``.
+        params: the fields of a ``PretrainConfig``, and ``world``, those of a ``WorldConfig``.
         inputs: none.
         out: gets ``model``, a folder that transformers loads.
         watch: hears of every step.
@@ -39,9 +39,10 @@ def pretrain(params: Mapping[str, Any], inputs: Mapping[str, Path], out: Path, w
     Raises:
         TrainingError: the loss is not finite any more.
     """
-    config = PretrainConfig(**params)
-    tokenizer = build_tokenizer(config.world.n_words, config.sequence_length)
-    batches = token_batches(config, tokenizer)  # [S, B, T]
+    world = WorldConfig(**params["world"])
+    config = PretrainConfig(**{name: value for name, value in params.items() if name != "world"})
+    tokenizer = build_tokenizer(world.n_words, config.sequence_length)
+    batches = token_batches(world, config, tokenizer)  # [S, B, T]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = _build(config, tokenizer).to(watch.device)
@@ -52,12 +53,12 @@ def pretrain(params: Mapping[str, Any], inputs: Mapping[str, Path], out: Path, w
     return {"loss": loss, "n_parameters": n_parameters, "n_steps": len(batches)}
 
 
-def token_batches(config: PretrainConfig, tokenizer: PreTrainedTokenizerFast) -> torch.Tensor:
+def token_batches(world: WorldConfig, config: PretrainConfig, tokenizer: PreTrainedTokenizerFast) -> torch.Tensor:
     """The corpus as S batches of B sequences of T tokens, cut without regard to documents; [S, B, T] int64."""
     n_steps = max(1, config.n_tokens // (config.batch_size * config.sequence_length))
     n_tokens = n_steps * config.batch_size * config.sequence_length
     tokens: list[int] = []
-    for document in corpus(build_world(config.world), config.seed):
+    for document in corpus(build_world(world), config.seed):
         tokens += tokenizer(document)["input_ids"] + [tokenizer.eos_token_id]
         if len(tokens) >= n_tokens:
             break
