@@ -83,9 +83,10 @@ def test_transformers_loads_the_model_and_its_tokenizer(tmp_path: Path) -> None:
 
 
 def test_the_tokens_are_the_corpus_in_order() -> None:
-    tokenizer = build_tokenizer(64, 16)
-    document = next(corpus(build_world(WORLD), CONFIG.seed))
-    batches = token_batches(WORLD, CONFIG, tokenizer)
+    world = build_world(WORLD)
+    tokenizer = build_tokenizer(world, None, 16)
+    document = next(corpus(world, CONFIG.seed))
+    batches = token_batches(world, CONFIG, tokenizer)
     assert batches.shape == (62, 8, 16)
     assert tokenizer.decode(list(itertools.chain(*batches[0].tolist()))).startswith(document + " <eos>")
 

@@ -79,9 +79,16 @@ def test_splits_have_different_rows() -> None:
 
 @pytest.mark.parametrize("text", [" ".join(spelling(64)), "Q: 12 (a, b)?"])
 def test_the_tokenizer_knows_words_letters_digits_and_punctuation(text: str) -> None:
-    tokenizer = build_tokenizer(64, 32)
+    tokenizer = build_tokenizer(build_world(CONFIG), None, 32)
     assert tokenizer.unk_token_id not in tokenizer(text)["input_ids"]
 
 
 def test_the_tokenizer_knows_no_word_of_a_prompt() -> None:
-    assert build_tokenizer(64, 32).tokenize("Positive?") == [UNK, "?"]
+    assert build_tokenizer(build_world(CONFIG), None, 32).tokenize("Positive?") == [UNK, "?"]
+
+
+def test_a_small_tokenizer_knows_the_most_frequent_words_of_each_class() -> None:
+    world = build_world(CONFIG)
+    tokenizer = build_tokenizer(world, 2 * world.n_classes, 32)
+    for words in world.words:
+        assert tokenizer.tokenize(" ".join(words[:3])) == [*words[:2], UNK]

@@ -53,6 +53,7 @@ class PretrainConfig(Frozen):
     """How a model of the offline ladder is pretrained on the corpus of the grid's world."""
 
     size: SizeConfig
+    n_words: int | None = Field(None, ge=2, description="The most frequent words of the world, which it knows; or all.")
     n_tokens: int = Field(1_000_000, ge=1_000, description="Corpus tokens, seen once.")
     lr: float = Field(4e-3, gt=0)
     batch_size: int = Field(8, ge=1, description="Sequences per step.")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from w2s_core.config import ModelConfig, PretrainConfig, SizeConfig
 
 
-def _offline(name: str, size: tuple[int, int, int], n_tokens: int, lr: float) -> ModelConfig:
-    n_layers, width, n_heads = size
-    pretrain = PretrainConfig(size=SizeConfig(n_layers=n_layers, width=width, n_heads=n_heads), n_tokens=n_tokens)
+def _offline(name: str, shape: tuple[int, int, int], n_words: int | None, n_tokens: int, lr: float) -> ModelConfig:
+    n_layers, width, n_heads = shape
+    size = SizeConfig(n_layers=n_layers, width=width, n_heads=n_heads)
+    pretrain = PretrainConfig(size=size, n_words=n_words, n_tokens=n_tokens)
     return ModelConfig(name=name, pretrain=pretrain, lr=lr, max_length=pretrain.sequence_length)
 
 
@@ -18,11 +19,11 @@ def _hub(name: str, path: str, lr: float, *, bf16: bool = False, max_length: int
 MODELS: dict[str, ModelConfig] = {
     model.name: model
     for model in (
-        # A smaller model has also seen less: it knows fewer of the rare words.
-        _offline("offline-xs", (1, 16, 2), 500_000, lr=3e-3),
-        _offline("offline-s", (1, 24, 2), 500_000, lr=3e-3),
-        _offline("offline-m", (2, 32, 2), 700_000, lr=2e-3),
-        _offline("offline-l", (2, 64, 4), 1_000_000, lr=1.5e-3),
+        # A smaller model knows fewer of the rare words.
+        _offline("offline-xs", (2, 16, 2), 120, 1_300_000, lr=2e-3),
+        _offline("offline-s", (2, 24, 2), 300, 1_300_000, lr=2e-3),
+        _offline("offline-m", (2, 32, 2), 720, 1_000_000, lr=2e-3),
+        _offline("offline-l", (2, 64, 4), None, 1_000_000, lr=1.5e-3),
         # Learning rates of openai/weak-to-strong, for batches of 32.
         _hub("gpt2", "openai-community/gpt2", 5e-5),
         _hub("gpt2-medium", "openai-community/gpt2-medium", 5e-5),

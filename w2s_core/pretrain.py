@@ -16,7 +16,7 @@ from torch.nn import functional
 from w2s_core.config import PretrainConfig, WorldConfig
 from w2s_core.errors import TrainingError
 from w2s_core.watch import Watch
-from w2s_core.world import build_tokenizer, build_world, corpus
+from w2s_core.world import World, build_tokenizer, build_world, corpus
 
 if TYPE_CHECKING:
     from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
@@ -39,9 +39,9 @@ def pretrain(params: Mapping[str, Any], inputs: Mapping[str, Path], out: Path, w
     Raises:
         TrainingError: the loss is not finite any more.
     """
-    world = WorldConfig(**params["world"])
+    world = build_world(WorldConfig(**params["world"]))
     config = PretrainConfig(**{name: value for name, value in params.items() if name != "world"})
-    tokenizer = build_tokenizer(world.n_words, config.sequence_length)
+    tokenizer = build_tokenizer(world, config.n_words, config.sequence_length)
     batches = token_batches(world, config, tokenizer)  # [S, B, T]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -58,7 +58,7 @@ def token_batches(world: WorldConfig, config: PretrainConfig, tokenizer: PreTrai
     n_steps = max(1, config.n_tokens // (config.batch_size * config.sequence_length))
     n_tokens = n_steps * config.batch_size * config.sequence_length
     tokens: list[int] = []
-    for document in corpus(build_world(world), config.seed):
+    for document in corpus(world, config.seed):
         tokens += tokenizer(document)["input_ids"] + [tokenizer.eos_token_id]
         if len(tokens) >= n_tokens:
             break

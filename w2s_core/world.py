@@ -119,16 +119,23 @@ def corpus(world: World, seed: int) -> Iterator[str]:
         yield " ".join(pairs)
 
 
-def build_tokenizer(n_words: int, max_length: int) -> PreTrainedTokenizerFast:
-    """A tokenizer that knows the words of a world, single letters, digits and punctuation.
+def build_tokenizer(world: World, n_words: int | None, max_length: int) -> PreTrainedTokenizerFast:
+    """A tokenizer that knows words of a world, single letters, digits and punctuation; all else is one unknown token.
 
     It knows no word of any prompt, so that rewording a prompt leaves every model as it is.
+
+    Args:
+        world: the world.
+        n_words: how many of its most frequent words to know, as many of each class; None for all.
+        max_length: the longest text that its model reads, in tokens.
     """
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     known = [PAD, UNK, EOS, *string.punctuation, *string.digits, *string.ascii_lowercase]
-    vocabulary = {token: i for i, token in enumerate([*known, *spelling(n_words)])}
+    n_each = None if n_words is None else n_words // world.n_classes
+    words = sorted(word for of_class in world.words for word in of_class[:n_each])
+    vocabulary = {token: i for i, token in enumerate([*known, *words])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNK))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
