@@ -136,7 +136,10 @@ CODE = {
         {"weak_labels": 1},
     ),
     "a loss that no node uses": (("w2s_core/losses.py", "len(logits) / 2", "len(logits) // 2"), {}),
-    "the formatter of another dataset": (("w2s_core/nlp.py", 'f"Q: {question}?"', 'f"Ask: {question}?"'), {}),
+    "the formatter of another dataset": (
+        ("w2s_core/nlp.py", """f"Q: {clean(row['question'])}\"""", """f"Ask: {clean(row['question'])}\""""),
+        {},
+    ),
 }
 
 

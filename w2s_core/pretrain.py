@@ -53,7 +53,7 @@ def pretrain(params: Mapping[str, Any], inputs: Mapping[str, Path], out: Path, w
     return {"loss": loss, "n_parameters": n_parameters, "n_steps": len(batches)}
 
 
-def token_batches(world: WorldConfig, config: PretrainConfig, tokenizer: PreTrainedTokenizerFast) -> torch.Tensor:
+def token_batches(world: World, config: PretrainConfig, tokenizer: PreTrainedTokenizerFast) -> torch.Tensor:
     """The corpus as S batches of B sequences of T tokens, cut without regard to documents; [S, B, T] int64."""
     n_steps = max(1, config.n_tokens // (config.batch_size * config.sequence_length))
     n_tokens = n_steps * config.batch_size * config.sequence_length
