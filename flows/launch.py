@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import time
 
 from rich.console import Console
@@ -16,6 +17,9 @@ from flows.server import local_server
 from flows.tables import show
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
+
+LITTLE_BYTES = 1 << 20
+"""With less room than this, a server that fails has most likely run out of it."""
 
 
 def launch(session: Session, console: Console, program: str, arguments: list[str]) -> int:
@@ -40,6 +44,8 @@ def launch(session: Session, console: Console, program: str, arguments: list[str
     )
     try:
         with local_server(session.home.root, lambda line: _say(console, line)) as server:
+            import httpx  # with Prefect, not before
+
             from flows.grid import SESSION, run_grid
 
             with Display(console, session.home, n_pending) as display:
@@ -47,6 +53,8 @@ def launch(session: Session, console: Console, program: str, arguments: list[str
                 token = SESSION.set(session)
                 try:
                     state = run_grid(session.config, str(session.home.root), return_state=True)
+                except httpx.HTTPError as error:
+                    raise W2sError(_server_failed(session, error, command)) from error
                 finally:
                     SESSION.reset(token)
             outcome = session.outcome
@@ -66,6 +74,17 @@ def launch(session: Session, console: Console, program: str, arguments: list[str
     _say(console, f"      {program} sql \"SELECT * FROM pgr WHERE grid = '{name}'\"")
     _say(console, f"      {program} plan {arguments[1]} --set training.epochs=1   (what that change would rerun)")
     return FAILED if outcome.failed else OK
+
+
+def _server_failed(session: Session, error: Exception, command: str) -> str:
+    cause = str(error).splitlines()[0]
+    free_bytes = shutil.disk_usage(session.home.root).free
+    if free_bytes < LITTLE_BYTES:
+        cause = f"no space left at {session.home.root}"
+    return (
+        f"the Prefect server failed ({cause}; log: {session.home.logs / 'server.log'}); "
+        f"finished stages stay, go on with: {command}"
+    )
 
 
 def _close(session: Session, outcome: Outcome, console: Console, seconds: float) -> None:

@@ -20,7 +20,10 @@ ALLOWED = {
     "artifacts": STDLIB | {"artifacts", "pyarrow", "duckdb", "fsspec", "pydantic"},
     "tasks": STDLIB | {"tasks", "prefect", "artifacts", "w2s_core", "pyarrow"},
     "flows": STDLIB
-    | {"flows", "tasks", "prefect", "artifacts", "w2s_core", "pydantic", "pydantic_core", "typer", "rich", "pyarrow"},
+    | {
+        "flows", "tasks", "prefect", "artifacts", "w2s_core", "pydantic", "pydantic_core", "typer", "rich", "pyarrow",
+        "httpx",
+    },
 }  # fmt: skip
 LAZY = {("w2s_core/sources.py", "datasets")}
 """The one loader that may import ``datasets``, inside a function."""
