@@ -16,7 +16,7 @@ import statistics
 import time
 from collections import defaultdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--model", action="append", default=[], metavar="NAME.FIELD=VALUE", help="of a model")
     parser.add_argument("--seeds", type=int, nargs="+", default=[100])
     parser.add_argument("--world-seed", type=int, default=100)
-    parser.add_argument("--cache", type=Path, default=Path("/tmp/tune_world"))
+    parser.add_argument("--cache", type=Path, default=Path(gettempdir()) / "tune_world")
     args = parser.parse_args()
     torch.set_num_threads(1)
     overrides: dict[str, Any] = {"seeds": args.seeds, "data_seed": 100, "world.seed": args.world_seed}
