@@ -117,13 +117,16 @@ def test_run_killed_in_the_middle_of_a_training_goes_on_without_repeating_or_unl
     process = runs.start("run", grid)
     runs.wait_for_training(process)
     os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    finished = names(process.communicate()[0], "ran")
 
     code, output = runs.run("run", grid)
 
     assert code == 0
-    assert not any("prepare" in name or "pretrain" in name for name in names(output, "ran"))
-    assert sum(runs.executed().values()) == sum(N_NODES.values())
+    assert "sst2 prepare" in finished
+    assert not set(finished) & set(names(output, "ran"))
+    made = runs.executed()
+    assert set(made.values()) == {1}
+    assert len(made) == sum(N_NODES.values())
     assert not runs.workers()
 
 
