@@ -33,7 +33,6 @@ errors = Console(stderr=True)
 
 FAILED = 1
 USAGE = 2
-INTERRUPTED = 130
 
 Grid = Annotated[str, typer.Argument(metavar="GRID", help="Preset name or TOML file.")]
 Source = Annotated[
@@ -179,7 +178,7 @@ def run(
         return
     from flows.launch import launch
 
-    sys.exit(launch(session, console, program(), sys.argv[1:]))
+    sys.exit(launch(session, console, program(), grid, sys.argv[1:]))
 
 
 @app.command()

@@ -22,14 +22,15 @@ LITTLE_BYTES = 1 << 20
 """With less room than this, a server that fails has most likely run out of it."""
 
 
-def launch(session: Session, console: Console, program: str, arguments: list[str]) -> int:
+def launch(session: Session, console: Console, program: str, grid: str, arguments: list[str]) -> int:
     """Run what ``session`` lacks, as a Prefect flow in this process.
 
     Args:
         session: an open session with pending nodes.
         console: where to show progress.
         program: what the user types for this program, to repeat in advice.
-        arguments: what the user typed after it: ``run``, a grid, options.
+        grid: what the user calls the grid: a preset, or a file.
+        arguments: all that the user typed after the program: ``run``, the grid, options.
 
     Returns:
         The exit code.
@@ -72,7 +73,7 @@ def launch(session: Session, console: Console, program: str, arguments: list[str
     name = session.config.name
     _say(console, f"next: {program} pgr --grid {name} --by dataset")
     _say(console, f"      {program} sql \"SELECT * FROM pgr WHERE grid = '{name}'\"")
-    _say(console, f"      {program} plan {arguments[1]} --set training.epochs=1   (what that change would rerun)")
+    _say(console, f"      {program} plan {grid} --set training.epochs=1   (what that change would rerun)")
     return FAILED if outcome.failed else OK
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from artifacts.keys import JSON, node_id, without_added
 from w2s_core.config import GridConfig, MethodConfig, ModelConfig, XentConfig
-from w2s_core.stages import ADDED, STAGES
+from w2s_core.stages import ADDED
 
 XENT = XentConfig().model_dump()
 """What supervisors and ceilings are trained with."""
@@ -259,8 +259,3 @@ def _add_pairs(
                     dataset, weak, strong, method.name, seed, weak_score, transfer_score, ceiling_score
                 )
             )  # fmt: skip
-
-
-def training_nodes(graph: Graph) -> list[Node]:
-    """The nodes that hold a device slot while they run."""
-    return [node for node in graph.nodes.values() if STAGES[node.stage].is_training]

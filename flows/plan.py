@@ -10,14 +10,13 @@ import importlib.metadata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from artifacts.digests import ExternalDigests
 from artifacts.fingerprint import Fingerprint, Sources, changed, fingerprint
 from artifacts.keys import JSON, artifact_key, without_added
 from artifacts.manifest import Manifest
 from artifacts.store import Store
-from flows.nodes import FromNode, FromPath, Graph, Node
+from flows.nodes import FromNode, Graph, Node
 from w2s_core.stages import ADDED, STAGES
 
 PACKAGE = "w2s_core"
@@ -320,9 +319,3 @@ def _differences(before: Mapping[str, JSON], after: Mapping[str, JSON]) -> list[
         for name in names
         if before.get(name) != after.get(name)
     ]
-
-
-def external_paths(graph: Graph) -> list[Path]:
-    """Every file or folder outside the store that a graph reads."""
-    sources = (source for node in graph.nodes.values() for source in node.inputs.values())
-    return list({source.path: None for source in sources if isinstance(source, FromPath)})

@@ -30,7 +30,7 @@ FLOW_RUN = UUID(int=7)
 PROFILES = """
 active = "work"
 [profiles.work]
-PREFECT_API_URL = "http://work/api"
+PREFECT_API_URL = "http://prefect.example/api"
 [profiles.lab]
 PREFECT_API_URL = "http://lab/api"
 [profiles.plain]
@@ -49,7 +49,7 @@ def test_address_in_the_environment_wins_over_the_profile(profiles: dict[str, st
 
 
 def test_active_profile_names_the_server(profiles: dict[str, str]) -> None:
-    assert profile_api_url(profiles) == "http://work/api"
+    assert profile_api_url(profiles) == "http://prefect.example/api"
 
 
 def test_environment_chooses_the_profile(profiles: dict[str, str]) -> None:
