@@ -1,8 +1,13 @@
-"""Where raw rows come from: every way in which files or the Hub can fail is one line that says what is there."""
+"""Where raw rows come from: every way in which files can fail is one line that says what is there.
+
+What comes from the Hub is in ``test_hub``.
+"""
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from w2s_core.config import DataConfig, WorldConfig
+from w2s_core.datasets import Kind
 from w2s_core.errors import DataError
-from w2s_core.sources import SOURCES, folder_files, resolve_hub
+from w2s_core.sources import SOURCES, fits, folder_files
 
+CHOICES = {"text": list[str], "label": list[str]}
 COLUMNS = {"sentence": str, "label": int}
 ROWS = [{"sentence": "fine", "label": 1, "idx": 0}, {"sentence": "dull", "label": 0, "idx": 1}]
 WANTED = [{"sentence": "fine", "label": 1}, {"sentence": "dull", "label": 0}]
@@ -31,13 +38,13 @@ def parquet(path: Path, *rows: Any) -> Path:
     return path
 
 
-def read(path: Path) -> list[Any]:
-    return SOURCES.get("folder")({}, {"train": path, "test": path}, COLUMNS)["train"]
+def read(path: Path, columns: Mapping[str, Kind] = COLUMNS) -> list[Any]:
+    return list(SOURCES.get("folder")({}, {"train": path}, columns)["train"])
 
 
-def message(path: Path) -> str:
+def message(path: Path, columns: Mapping[str, Kind] = COLUMNS) -> str:
     with pytest.raises(DataError) as caught:
-        read(path)
+        read(path, columns)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -85,12 +92,81 @@ def test_a_missing_json_column_is_named_with_its_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("label", ["1", 1.0, True, None])
 def test_a_value_of_another_type_is_named_with_its_row(tmp_path: Path, label: Any) -> None:
     file = jsonl(tmp_path / "train.jsonl", ROWS[0], {"sentence": "fine", "label": label})
-    expected = f"{file}: column 'label' must hold int values, but row 2 has {label!r}"
+    expected = f"{file}: column 'label' must hold whole numbers, but row 2 has {label!r}"
     assert message(file) == expected
 
 
-def test_half_a_surrogate_pair_is_no_text(tmp_path: Path) -> None:
-    assert "row 1" in message(jsonl(tmp_path / "train.jsonl", {"sentence": "\ud800", "label": 1}))
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        ("fine", str),
+        (1, int),
+        (True, bool),
+        ([], list[str]),
+        (["a", "b"], list[str]),
+        ([[1], []], list[list[int]]),
+        ({"text": ["a"], "label": ["A"]}, CHOICES),
+    ],
+)
+def test_a_value_fits_its_kind(value: Any, kind: Kind) -> None:
+    assert fits(value, kind)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (True, int),
+        (1, bool),
+        (1.0, int),
+        (None, str),
+        ("\ud800", str),
+        ("ab", list[str]),
+        (("a",), list[str]),
+        (["a", None], list[str]),
+        (["\ud800"], list[str]),
+        ([[True]], list[list[int]]),
+        ({"text": ["a"]}, CHOICES),
+        ({"text": ["a"], "label": [1]}, CHOICES),
+        ({"text": ["a"], "label": ["A"], "id": "1"}, CHOICES),
+        ([{"text": "a", "label": "A"}], CHOICES),
+    ],
+)
+def test_a_value_of_another_kind_does_not_fit(value: Any, kind: Kind) -> None:
+    assert not fits(value, kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted"),
+    [
+        (str, "text"),
+        (bool, "true or false"),
+        (list[str], "list of text"),
+        (CHOICES, "{text: list of text, label: list of text}"),
+    ],
+)
+def test_what_a_column_must_hold_is_said_in_words(tmp_path: Path, kind: Kind, wanted: str) -> None:
+    file = jsonl(tmp_path / "train.jsonl", {"choices": ["a", 1]})
+    expected = f"{file}: column 'choices' must hold {wanted}, but row 1 has ['a', 1]"
+    assert message(file, {"choices": kind}) == expected
+
+
+def test_lists_and_structs_read_the_same_from_both_kinds_of_file(tmp_path: Path) -> None:
+    row = {"dialogue": ["hello", "bye"], "choices": {"text": ["a", "b"], "label": ["A", "B"]}}
+    columns = {"dialogue": list[str], "choices": CHOICES}
+    assert read(parquet(tmp_path / "train.parquet", row), columns) == [row]
+    assert read(jsonl(tmp_path / "train.jsonl", row), columns) == [row]
+
+
+def test_rows_are_read_no_further_than_they_are_asked_for(tmp_path: Path) -> None:
+    file = jsonl(tmp_path / "train.jsonl", *ROWS, "broken")
+    rows = SOURCES.get("folder")({}, {"train": file}, COLUMNS)["train"]
+    assert list(itertools.islice(rows, 2)) == WANTED
+
+
+def test_shards_are_read_one_after_the_other(tmp_path: Path) -> None:
+    shards = {f"train-{i}": jsonl(tmp_path / f"train-{i}.jsonl", ROWS[i]) for i in (1, 0)}
+    inputs = {**shards, "test": jsonl(tmp_path / "test.jsonl"), "tokenizer.train-2": tmp_path}
+    assert list(SOURCES.get("folder")({}, inputs, COLUMNS)["train"]) == WANTED
 
 
 def folder_message(folder: Path, dataset: str = "sst2") -> str:
@@ -120,34 +196,53 @@ def test_a_missing_dataset_is_named_with_those_there(tmp_path: Path) -> None:
 
 def test_a_missing_split_is_named_with_the_files_there(tmp_path: Path) -> None:
     parquet(tmp_path / "sst2" / "train.parquet", *ROWS)
-    assert "test.parquet and test.jsonl, not neither; there are train.parquet" in folder_message(tmp_path)
+    assert folder_message(tmp_path) == (
+        f"{tmp_path / 'sst2'} must hold one of test.parquet and test.jsonl, or shards such as "
+        "test-00000-of-00002.parquet; there are train.parquet"
+    )
 
 
-def test_a_split_in_two_files_is_refused(tmp_path: Path) -> None:
-    parquet(tmp_path / "sst2" / "train.parquet", *ROWS)
-    jsonl(tmp_path / "sst2" / "train.jsonl", *ROWS)
-    assert "not both" in folder_message(tmp_path)
+def files(folder: Path, *names: str) -> None:
+    folder.mkdir()
+    for name in names:
+        (folder / name).touch()
 
 
-def test_a_commit_needs_no_hub() -> None:
-    assert resolve_hub("org/name", "0" * 40, "model") == "0" * 40
+def test_shards_are_inputs_of_their_own(tmp_path: Path) -> None:
+    files(tmp_path / "sst2", "train-00000-of-00002.parquet", "train-00001-of-00002.parquet", "test-a.jsonl", "notes.md")
+    assert list(folder_files(tmp_path, "sst2")) == ["train-00000-of-00002", "train-00001-of-00002", "test-a"]
 
 
-@pytest.mark.parametrize(("kind", "advice"), [("model", "local folder"), ("dataset", "set source to a folder")])
-def test_without_the_hub_a_folder_is_advised(kind: str, advice: str) -> None:
-    with pytest.raises(DataError, match=f"cannot get {kind} org/name from the Hub .*{advice}"):
-        resolve_hub("org/name", "main", kind)
+@pytest.mark.parametrize("other", ["train.jsonl", "train-0.parquet", "train-0.jsonl"])
+def test_a_split_in_one_file_and_another_is_refused(tmp_path: Path, other: str) -> None:
+    files(tmp_path / "sst2", "train.parquet", other, "test.jsonl")
+    assert folder_message(tmp_path) == (
+        f"{tmp_path / 'sst2'} must hold one train file or shards of one kind, not both or a mixture; "
+        f"there are {', '.join(sorted(['train.parquet', other]))}"
+    )
 
 
-def test_a_hub_dataset_that_cannot_be_had_is_named() -> None:
-    source = {"id": "org/name", "config": None, "revision": "0" * 40, "splits": {"train": "train", "test": "test"}}
-    with pytest.raises(DataError, match="cannot get dataset org/name from the Hub"):
-        SOURCES.get("hub")({"source": source}, {}, COLUMNS)
+def test_shards_of_two_kinds_are_refused(tmp_path: Path) -> None:
+    files(tmp_path / "sst2", "train-0.parquet", "train-1.jsonl", "test.jsonl")
+    assert "there are train-0.parquet, train-1.jsonl" in folder_message(tmp_path)
+
+
+def test_a_missing_shard_is_named(tmp_path: Path) -> None:
+    files(tmp_path / "sst2", *(f"train-0000{i}-of-00004.parquet" for i in (0, 1, 3)), "test.jsonl")
+    assert folder_message(tmp_path).startswith(
+        f"{tmp_path / 'sst2'} must hold each numbered train shard once, but of 4 number 2 is missing; there are train-0"
+    )
+
+
+def test_a_shard_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    names = [f"train-0000{i}-of-00002{end}.parquet" for i, end in ((0, ""), (0, "-a1b2"), (1, ""))]
+    files(tmp_path / "sst2", *names, "test.jsonl")
+    assert "but some are there twice; there are train-00000-of-00002-a1b2.parquet" in folder_message(tmp_path)
 
 
 def test_the_world_has_more_rows_than_are_asked_for() -> None:
     data = DataConfig(n_train=100, n_validation=20, n_test=30).model_dump()
     source = {"kind": "offline", "world": WorldConfig().model_dump()}
     rows = SOURCES.get("offline")({"dataset": "sst2", "source": source, "data": data}, {}, COLUMNS)
-    assert len(rows["train"]) > 120
-    assert len(rows["test"]) > 30
+    assert len(list(rows["train"])) > 120
+    assert len(list(rows["test"])) > 30

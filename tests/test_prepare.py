@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ import pytest
 
 from w2s_core.config import DataConfig, WorldConfig
 from w2s_core.errors import DataError
-from w2s_core.prepare import prepare
-from w2s_core.sampling import Row, sample_balanced
+from w2s_core.prepare import collect, prepare
+from w2s_core.sampling import Pool, Row, sample_balanced
 from w2s_core.watch import Silent
 
 REAL = Path(__file__).parents[2] / "shared" / "data"
@@ -231,7 +232,90 @@ def test_no_usable_row_is_refused(tmp_path: Path) -> None:
 
 def test_a_label_that_is_not_0_or_1_is_named_with_its_row(tmp_path: Path) -> None:
     test = [*sentences(40, start=100), {"sentence": "hidden", "label": -1}]
-    assert failure(tmp_path / "a", sentences(100), test).startswith("sst2: row 41 of the test file has the label -1")
+    assert failure(tmp_path / "a", sentences(100), test).startswith("sst2: row 41 of the test rows has the label -1")
+
+
+def pooled(rows: list[Row], n_least: int) -> tuple[list[Row], Counter[str]]:
+    """What a pool keeps of ``rows``, and what it drops."""
+    dropped: Counter[str] = Counter(duplicate=0, surplus=0)
+    pool = Pool(0, n_least, dropped)
+    for row in rows:
+        pool.add(row)
+    return sorted(pool.close()), dropped
+
+
+def in_groups(n: int, size: int) -> list[Row]:
+    """``n`` rows in groups of this size."""
+    return [Row(f"{i:04}", f"{i // size}", "", "", i % 2, f"{i:04}") for i in range(n)]
+
+
+def test_a_pool_keeps_all_of_a_few_rows() -> None:
+    rows = in_groups(100, 3)
+    assert pooled(rows, 100) == (rows, Counter(duplicate=0, surplus=0))
+
+
+def test_a_pool_keeps_the_fewest_whole_groups_that_suffice() -> None:
+    kept, dropped = pooled(in_groups(1_000, 4), 50)
+    assert Counter(Counter(row.group for row in kept).values()) == {4: 13}
+    assert dropped == Counter(duplicate=0, surplus=948)
+
+
+def test_what_a_pool_keeps_and_counts_does_not_depend_on_the_order_of_rows() -> None:
+    rows = in_groups(400, 4) * 3
+    expected = pooled(rows, 50)
+    for seed in range(5):
+        random.Random(seed).shuffle(rows)
+        assert pooled(rows, 50) == expected
+    assert expected[1] == Counter(duplicate=104, surplus=1_044)
+
+
+def test_a_pool_never_holds_many_more_rows_than_it_keeps() -> None:
+    pool = Pool(0, 40, Counter())
+    held = 0
+    for row in in_groups(2_000, 1):
+        pool.add(row)
+        held = max(held, pool.n_rows)
+    assert held == 50
+
+
+@pytest.fixture
+def least_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small dataset counts as a large one."""
+    monkeypatch.setattr("w2s_core.prepare.LEAST_KEPT", 0)
+
+
+@pytest.mark.usefixtures("least_kept")
+def test_a_large_split_is_chosen_from_a_part_of_it(tmp_path: Path) -> None:
+    tables, metrics = run(tmp_path / "a", sentences(1_000), sentences(500, start=1_000))
+    assert [len(tables[name]) for name in OUTPUTS] == [20, 20, 10, 20]
+    assert metrics["train_dropped_surplus"] == 800
+    assert metrics["test_dropped_surplus"] == 420
+
+
+@pytest.mark.usefixtures("least_kept")
+def test_training_rows_like_a_surplus_test_row_are_dropped(tmp_path: Path) -> None:
+    _, metrics = run(tmp_path / "a", sentences(1_000), sentences(500, start=900))
+    assert metrics["train_dropped_in_test"] == 100
+
+
+@pytest.mark.usefixtures("least_kept")
+def test_the_order_of_a_large_split_does_not_matter(tmp_path: Path) -> None:
+    train, test = sentences(1_000), sentences(40, start=1_000)
+    expected = run(tmp_path / "a", train, test)
+    random.Random(0).shuffle(train)
+    assert run(tmp_path / "b", train, test) == expected
+
+
+def test_a_row_knows_its_number_over_all_shards(tmp_path: Path) -> None:
+    inputs = {}
+    for name, start in (("train-0", 0), ("train-1", 40), ("test", 80)):
+        inputs[name] = tmp_path / f"{name}.jsonl"
+        inputs[name].write_text("".join(json.dumps(row) + "\n" for row in questions(40, start=start)))
+    data = DataConfig(**SMALL, max_chars=100).model_dump()
+    collected = collect({"dataset": "sciq", "source": {"kind": "folder"}, "data_seed": 0, "data": data}, inputs)
+    assert collected.n_raw == {"train": 80, "test": 40}
+    assert {row.position for row in collected.usable["train"]} == set(range(1, 81))
+    assert all(row.prompt.endswith(f"A: {row.candidate}") for row in collected.splits["weak_train"])
 
 
 def test_a_group_is_cut_only_where_whole_ones_do_not_suffice() -> None:
@@ -258,3 +342,31 @@ def test_real_rows_fill_every_split(tmp_path: Path, dataset: str) -> None:
     params = {"dataset": dataset, "source": {"kind": "folder"}, "data_seed": 0, "data": data}
     metrics = prepare(params, inputs, tmp_path, Silent())
     assert [metrics[f"{name}_positive"] for name in OUTPUTS] == [250, 250, 50, 250]
+
+
+def test_a_row_that_a_formatter_refuses_is_named(tmp_path: Path) -> None:
+    rows = [{"scenario": f"text {i} [SEP] trait", "label": i % 2} for i in range(40)]
+    broken = [*rows[:2], {"scenario": "text", "label": 0}]
+    with pytest.raises(DataError, match=r"ethics_virtue: row 3 of the test rows: column 'scenario' must read"):
+        run(tmp_path / "a", rows, broken, dataset="ethics_virtue")
+
+
+def test_questions_that_cannot_be_asked_are_counted(tmp_path: Path) -> None:
+    asked = questions(40)
+    unasked = {**asked[0], **{f"distractor{k}": asked[0]["correct_answer"] for k in (1, 2, 3)}}
+    _, metrics = run(tmp_path / "a", [*asked, unasked], questions(20, start=40), dataset="sciq")
+    assert metrics["train_dropped_unasked"] == 1
+
+
+def test_large_groups_that_are_all_that_is_left_do_not_unbalance_a_split(tmp_path: Path) -> None:
+    def about(passages: range, sizes: tuple[int, int]) -> RawRows:
+        return [
+            {"passage": f"passage {p}", "question": f"question {q}", "answer": bool((p + q) % 2 == 0 or q >= sizes[1])}
+            for p in passages
+            for q in range(sizes[0])
+        ]
+
+    train, test = about(range(7), (9, 5)), about(range(7, 9), (8, 8))
+    tables, _ = run(tmp_path / "a", train, test, dataset="boolq", n_train=400, n_validation=100, allow_fewer=True)
+    for name in ("weak_train", "transfer_train", "validation"):
+        assert 0.45 <= n_positive(tables[name]) / len(tables[name]) <= 0.55

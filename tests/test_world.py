@@ -8,7 +8,7 @@ import re
 import pytest
 
 from w2s_core.config import WorldConfig
-from w2s_core.offline import raw_rows
+from w2s_core.offline.rows import raw_rows
 from w2s_core.world import UNK, World, build_tokenizer, build_world, corpus, spelling, stream
 
 CONFIG = WorldConfig(n_words=64, n_classes=4, seed=5)

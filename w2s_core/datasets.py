@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import GenericAlias
 from typing import Any, Literal, NamedTuple
 
 from w2s_core.registry import Registry
@@ -34,23 +35,39 @@ class Example(NamedTuple):
     """Tells the examples of one row apart."""
 
 
+Kind = type | GenericAlias | Mapping[str, "Kind"]
+"""Type of a column's values: ``str``, ``int``, ``bool``, a list (``list[str]``), or a struct (field to kind)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
     """One dataset of binary examples."""
 
     hub_id: str
     hub_config: str | None = None
+    hub_revision: str = "main"
+    """Where a repository's main branch holds a loading script, the branch to which the Hub has converted its rows."""
+    hub_aliases: tuple[str, ...] = ()
+    """Other ids of the same rows, tried in turn where ``hub_id`` is not to be had."""
     splits: Mapping[Literal["train", "test"], str]
     """Our split to the Hub's."""
-    columns: Mapping[str, type]
-    """The columns that ``format`` reads, with the Python type of their values. Together they identify a row."""
+    prefix: int | None = None
+    """Rows of each split that are streamed from the Hub instead of downloading a large dataset whole; None: all."""
+    columns: Mapping[str, Kind]
+    """The columns that ``format`` reads, with the kind of their values. Together they identify a row."""
     format: Callable[[RawRow, Draw], list[Example]]
     max_chars: int
     """Limit on passage and prompt together, unless the grid sets another."""
     licence: str = "not stated"
+    sizes: tuple[int, int] | None = None
+    """Train and test examples after balancing, as published by others at limits of 11,000 and 5,000."""
+    unverified: str = ""
+    """What of this entry has not been seen at its source."""
 
 
-DATASETS: Registry[Dataset] = Registry("dataset", param="dataset", modules=("w2s_core.nlp",))
+DATASETS: Registry[Dataset] = Registry(
+    "dataset", param="dataset", modules=("w2s_core.nlp.texts", "w2s_core.nlp.pairs", "w2s_core.nlp.choices")
+)
 
 
 def clean(text: str) -> str:
@@ -69,7 +86,7 @@ def multiple_choice(
         wrong: the others. Those that read like the right one are left out.
         draw: draws one of the wrong answers.
         passage: what the question is about.
-        group: what related questions share; by default the question.
+        group: what related questions share; by default the passage, or the question where there is none.
 
     Returns:
         Two examples, or none if no answer is wrong.
@@ -81,6 +98,6 @@ def multiple_choice(
 
     def example(answer: str, gt_label: int) -> Example:
         prompt = f"Q: {clean(question)}\nA: {answer}"
-        return Example(passage, prompt, gt_label, group or question, candidate=answer)
+        return Example(passage, prompt, gt_label, group or passage or question, candidate=answer)
 
     return [example(right, 1), example(others[draw(len(others))], 0)]

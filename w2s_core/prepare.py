@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pyarrow.parquet as pq
 from w2s_core.datasets import DATASETS, Dataset, RawRow
 from w2s_core.errors import DataError
 from w2s_core.hashes import stable_hash, stable_int
-from w2s_core.sampling import Row, Split, balanced, sample_any, sample_balanced
+from w2s_core.sampling import Pool, Row, Split, balanced, sample_any, sample_balanced
 from w2s_core.sources import SOURCES
 from w2s_core.watch import Watch
 
@@ -36,12 +37,34 @@ SCHEMA = pa.schema(
 )
 
 
+LEAST_KEPT = 100_000
+KEPT_PER_ROW_ASKED = 4
+"""Of a larger raw split this many examples are kept to choose from; the rest would only take memory."""
+
+REASONS = ("unasked", "too_long", "in_test", "surplus", "duplicate", "unbalanced")
+"""Why a raw row gives nothing (``unasked``: no question of it can be asked), or an example is dropped: over the limit,
+like a test row, of too many, there already, of the larger class."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """A dataset's rows after sampling, with what became of the others. Splits are the outputs of ``prepare``."""
+
+    splits: dict[str, list[Row]]
+    usable: dict[str, list[Row]]
+    """Raw split to the rows that were left to choose from."""
+    n_raw: dict[str, int]
+    """Raw split to its number of rows."""
+    dropped: dict[str, Counter[str]]
+    """Raw split to how many examples were dropped for which reason, each for the first of ``REASONS`` that holds."""
+
+
 def prepare(params: Mapping[str, Any], inputs: Mapping[str, Path], out: Path, watch: Watch) -> dict[str, Any]:
     """Format, filter, balance and split one dataset.
 
     Args:
         params: ``dataset``, ``source``, ``data_seed`` and ``data`` (a ``DataConfig`` with ``max_chars`` set).
-        inputs: the raw file of each split, for a folder.
+        inputs: for a folder, the raw files of each split: ``train`` and ``test``, or shards such as ``train-0``.
         out: gets ``weak_train``, ``transfer_train``, ``validation`` and ``test``, as Parquet.
         watch: hears of every table written.
 
@@ -52,70 +75,96 @@ def prepare(params: Mapping[str, Any], inputs: Mapping[str, Path], out: Path, wa
     Raises:
         DataError: rows that do not fit the dataset, one class only, or too few rows.
     """
-    name, seed, data = params["dataset"], params["data_seed"], params["data"]
-    dataset = DATASETS.get(name)
-    raw = SOURCES.get(params["source"]["kind"])(params, inputs, dataset.columns)
-    dropped = {split: Counter(too_long=0, duplicate=0, in_test=0, unbalanced=0) for split in raw}
-
-    test = _examples(params, dataset, raw["test"], "test", dropped["test"])
-    # Whatever the test file holds, sampled or not: n_test must not decide what is trained on.
-    test_groups = {row.group for row in test}
-    if data["balance_test"]:
-        test = _balanced(test, 0.5, dropped["test"])
-    train = _examples(params, dataset, raw["train"], "train", dropped["train"])
-    outside = [row for row in train if row.group not in test_groups]
-    dropped["train"]["in_test"] = len(train) - len(outside)
-    _require_both_classes(name, "train", outside)
-    train = _balanced(outside, MAX_MAJORITY, dropped["train"])
-
-    splits = {**_split_train(name, train, data, seed), "test": _sample_test(name, test, data, seed)}
+    collected = collect(params, inputs)
     metrics: dict[str, Any] = {}
-    for split, usable in (("train", train), ("test", test)):
-        metrics[f"{split}_raw"] = len(raw[split])
-        metrics |= {f"{split}_dropped_{reason}": n for reason, n in dropped[split].items()}
+    for split, usable in collected.usable.items():
+        metrics[f"{split}_raw"] = collected.n_raw[split]
+        metrics |= {f"{split}_dropped_{reason}": n for reason, n in collected.dropped[split].items()}
         metrics[f"{split}_usable"] = len(usable)
-    for done, (split, table) in enumerate(splits.items(), start=1):
-        _write(table.rows, out / f"{split}.parquet")
-        metrics[f"{split}_rows"] = len(table.rows)
-        metrics[f"{split}_positive"] = sum(row.gt_label for row in table.rows)
-        metrics[f"{split}_groups"] = len({row.group for row in table.rows})
-        watch.progress(done, len(splits), "tables")
+    for done, (split, rows) in enumerate(collected.splits.items(), start=1):
+        _write(rows, out / f"{split}.parquet")
+        metrics[f"{split}_rows"] = len(rows)
+        metrics[f"{split}_positive"] = sum(row.gt_label for row in rows)
+        metrics[f"{split}_groups"] = len({row.group for row in rows})
+        watch.progress(done, len(collected.splits), "tables")
     return metrics
 
 
+def collect(params: Mapping[str, Any], inputs: Mapping[str, Path]) -> Collected:
+    """Everything of ``prepare`` but writing; same arguments, same errors."""
+    name, seed, data = params["dataset"], params["data_seed"], params["data"]
+    dataset = DATASETS.get(name)
+    raw = SOURCES.get(params["source"]["kind"])(params, inputs, dataset.columns)
+    asked = {"train": data["n_train"] + data["n_validation"], "test": data["n_test"]}
+    dropped = {split: Counter(dict.fromkeys(REASONS, 0)) for split in asked}
+    pools = {split: Pool(seed, max(LEAST_KEPT, KEPT_PER_ROW_ASKED * n), dropped[split]) for split, n in asked.items()}
+    n_raw = dict.fromkeys(asked, 0)
+
+    def rows_of(split: str) -> Iterator[Row]:
+        for position, raw_row in enumerate(raw[split], start=1):
+            n_raw[split] = position
+            yield from _examples(params, dataset, raw_row, split, position, dropped[split])
+
+    # Whatever the test file holds, kept or not, sampled or not: n_test must not decide what is trained on.
+    test_groups = set()
+    for row in rows_of("test"):
+        test_groups.add(row.group)
+        pools["test"].add(row)
+    test = pools["test"].close()
+    _require_both_classes(name, "test", test)
+    for row in rows_of("train"):
+        if row.group in test_groups:
+            dropped["train"]["in_test"] += 1
+        else:
+            pools["train"].add(row)
+    train = pools["train"].close()
+    _require_both_classes(name, "train", train)
+
+    train = _balanced(train, MAX_MAJORITY, dropped["train"])
+    if data["balance_test"]:
+        test = _balanced(test, 0.5, dropped["test"])
+    splits = {**_split_train(name, train, data, seed), "test": _sample_test(name, test, data, seed)}
+    return Collected(
+        splits={split: table.rows for split, table in splits.items()},
+        usable={"train": train, "test": test},
+        n_raw=n_raw,
+        dropped=dropped,
+    )
+
+
 def _examples(
-    params: Mapping[str, Any], dataset: Dataset, raw: Iterable[RawRow], split: str, dropped: Counter[str]
-) -> list[Row]:
-    """The examples of all raw rows that are short enough, each once; both classes are among them."""
+    params: Mapping[str, Any], dataset: Dataset, raw_row: RawRow, split: str, position: int, dropped: Counter[str]
+) -> Iterator[Row]:
+    """The examples of one raw row, with their identity; none if one of them is too long."""
     name, seed, max_chars = params["dataset"], params["data_seed"], params["data"]["max_chars"]
-    rows: dict[str, Row] = {}
-    for number, raw_row in enumerate(raw, start=1):
-        content = stable_hash(name, raw_row)
+    content = stable_hash(name, raw_row)
+    where = f"{name}: row {position} of the {split} rows"
+    try:
         examples = dataset.format(raw_row, functools.partial(_draw, seed, content))
-        # All or none: a question keeps as many right answers as wrong ones.
-        if any(len(example.passage) + len(example.prompt) > max_chars for example in examples):
-            dropped["too_long"] += len(examples)
-            continue
-        for example in examples:
-            if example.gt_label not in (0, 1):
-                raise DataError(
-                    f"{name}: row {number} of the {split} file has the label {example.gt_label}; "
-                    "labels are 0 and 1 (a split with hidden labels cannot be used)"
-                )
-            id = stable_hash(content, example.candidate)
-            if id in rows:
-                dropped["duplicate"] += 1
-                continue
-            rows[id] = Row(
-                id=id,
-                group=stable_hash(name, " ".join(example.group.casefold().split())),
-                passage=example.passage,
-                prompt=example.prompt,
-                gt_label=example.gt_label,
-                rank=stable_hash("row", seed, id),
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
+    dropped["unasked"] += not examples
+    # All or none: a question keeps as many right answers as wrong ones.
+    if any(len(example.passage) + len(example.prompt) > max_chars for example in examples):
+        dropped["too_long"] += len(examples)
+        return
+    for example in examples:
+        if example.gt_label not in (0, 1):
+            raise DataError(
+                f"{where} has the label {example.gt_label}; "
+                "labels are 0 and 1 (a split with hidden labels cannot be used)"
             )
-    _require_both_classes(name, split, rows.values())
-    return list(rows.values())
+        id = stable_hash(content, example.candidate)
+        yield Row(
+            id=id,
+            group=stable_hash(name, " ".join(example.group.casefold().split())),
+            passage=example.passage,
+            prompt=example.prompt,
+            gt_label=example.gt_label,
+            rank=stable_hash("row", seed, id),
+            position=position,
+            candidate=example.candidate,
+        )
 
 
 def _draw(seed: int, content: str, n: int) -> int:
@@ -153,6 +202,9 @@ def _split_train(name: str, rows: list[Row], data: Mapping[str, Any], seed: int)
             f"which has {available} usable ones in all; ask for fewer or set data.allow_fewer = true"
         )
     for split, table in splits.items():
+        if data["allow_fewer"]:
+            # Where large groups are all that is left, classes could not be chosen.
+            table.rows = balanced(table.rows, MAX_MAJORITY)
         _require_both_classes(name, split, table.rows)
     return splits
 

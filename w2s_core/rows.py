@@ -5,25 +5,39 @@ Reading, joining and writing only; how rows come about is in ``w2s_core.prepare`
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from w2s_core.errors import DataError
 
+ROWS_AT_A_TIME = 1_024
+READ_BYTES = 1 << 20
+
+
+class Texts(NamedTuple):
+    """The texts of some consecutive examples."""
+
+    passages: list[str]
+    prompts: list[str]
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Examples of one split, in the order of their file."""
+    """Examples of one split, in the order of their file. Their texts stay there: they may be more than the memory."""
 
     ids: list[str]
-    passages: list[str]
-    prompts: list[str]
     gt_labels: np.ndarray
     """[N] int8, 0 or 1."""
+    texts: Callable[[], Iterator[Texts]]
+    """Reads all texts, some at a time."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -31,13 +45,25 @@ class Rows:
 
 def read_rows(path: Path) -> Rows:
     """Read a split that ``prepare`` wrote."""
-    table = pq.read_table(path, columns=["id", "passage", "prompt", "gt_label"])
-    return Rows(
-        ids=table["id"].to_pylist(),
-        passages=table["passage"].to_pylist(),
-        prompts=table["prompt"].to_pylist(),
-        gt_labels=table["gt_label"].to_numpy().astype(np.int8),
-    )
+    ids: list[str] = []
+    gt_labels: list[np.ndarray] = []
+    for batch in _read(path, "id", "gt_label"):
+        ids += batch["id"].to_pylist()
+        gt_labels.append(batch["gt_label"].to_numpy().astype(np.int8))
+    return Rows(ids, np.concatenate(gt_labels), texts=partial(_read_texts, path))
+
+
+def _read_texts(path: Path) -> Iterator[Texts]:
+    for batch in _read(path, "passage", "prompt"):
+        yield Texts(batch["passage"].to_pylist(), batch["prompt"].to_pylist())
+
+
+def _read(path: Path, *columns: str) -> Iterator[pa.RecordBatch]:
+    """A file, some rows at a time; without such limits a whole column would be in memory."""
+    with pq.ParquetFile(path, buffer_size=READ_BYTES, pre_buffer=False) as file:
+        yield from file.iter_batches(ROWS_AT_A_TIME, columns=list(columns), use_threads=False)
+    # Otherwise it keeps several times what was ever in use at once.
+    pa.default_memory_pool().release_unused()
 
 
 def read_weak_probs(path: Path, ids: list[str]) -> np.ndarray:
@@ -47,14 +73,14 @@ def read_weak_probs(path: Path, ids: list[str]) -> np.ndarray:
         DataError: an id has no label.
     """
     table = pq.read_table(path, columns=["id", "weak_prob"])
-    by_id = dict(zip(table["id"].to_pylist(), table["weak_prob"].to_pylist(), strict=True))
-    missing = [id_ for id_ in ids if id_ not in by_id]
-    if missing:
+    places = pc.index_in(pa.array(ids, pa.string()), table["id"])
+    if places.null_count:
+        missing = ids[places.is_null().index(True).as_py()]
         raise DataError(
-            f"{path}: {len(missing)} of {len(ids)} rows have no weak label, such as {missing[0]!r}; "
+            f"{path}: {places.null_count} of {len(ids)} rows have no weak label, such as {missing!r}; "
             "label the same prepared rows that the student trains on"
         )
-    return np.array([by_id[id_] for id_ in ids], dtype=np.float64)
+    return table["weak_prob"].take(places).to_numpy().copy()  # writable, which torch asks for
 
 
 def write_weak_probs(path: Path, ids: list[str], weak_probs: np.ndarray) -> None:

@@ -27,10 +27,73 @@ class Row(NamedTuple):
     gt_label: int
     rank: str
     """Seeded hash of the id: the order of rows in every output."""
+    position: int = 0
+    """Number of the raw row in its raw split, from 1, counted over all files; decides nothing."""
+    candidate: str = ""
+    """As in ``Example``."""
 
 
 Group = list[Row]
 """Rows that share a group, in the order of their ranks."""
+
+
+SLACK = 1.25
+"""How many times the rows that it keeps a pool holds before it drops some: more takes memory, less takes time."""
+
+
+@dataclass(slots=True)
+class Pool:
+    """Rows while they are read; of very many, those of the first groups in seeded order are kept.
+
+    They are the fewest groups that hold ``n_least`` rows, or all there are: which ones depends on no order of reading,
+    and memory on no number of rows.
+    """
+
+    seed: int
+    n_least: int
+    dropped: Counter[str]
+    """Counts rows that come again (``"duplicate"``) and rows of later groups, again or not (``"surplus"``)."""
+    n_rows: int = 0
+    """Rows that it holds now."""
+    _n_pruned: int = 0
+    """Rows that the last pruning left: more than ``n_least`` where a group is large."""
+    _groups: dict[str, dict[str, Row]] = field(default_factory=dict)
+    """Place of a group in the order to its rows by id."""
+    _repeats: Counter[str] = field(default_factory=Counter)
+    """By place of the group."""
+    _last: str | None = None
+    """Place of the last group that can be among the first; None as long as that can be any."""
+
+    def add(self, row: Row) -> None:
+        """Take one row in, unless it is of a later group or is there already."""
+        place = place_of(row.group, self.seed)
+        if self._last is not None and place > self._last:
+            self.dropped["surplus"] += 1
+            return
+        rows = self._groups.setdefault(place, {})
+        if row.id in rows:
+            self._repeats[place] += 1
+            return
+        rows[row.id] = row
+        self.n_rows += 1
+        if self.n_rows > SLACK * max(self.n_least, self._n_pruned):
+            self._prune()
+
+    def close(self) -> list[Row]:
+        """The rows that are kept, after the last one has come."""
+        self._prune()
+        self.dropped["duplicate"] += self._repeats.total()
+        return [row for rows in self._groups.values() for row in rows.values()]
+
+    def _prune(self) -> None:
+        n_kept = 0
+        for place in sorted(self._groups):
+            if n_kept < self.n_least:
+                n_kept += len(self._groups[place])
+                self._last = place
+            else:
+                self.dropped["surplus"] += len(self._groups.pop(place)) + self._repeats.pop(place, 0)
+        self.n_rows = self._n_pruned = n_kept
 
 
 @dataclass(slots=True)
@@ -127,4 +190,9 @@ def _groups(rows: list[Row], seed: int) -> list[Group]:
     by_group: dict[str, Group] = {}
     for row in sorted(rows, key=lambda row: row.rank):
         by_group.setdefault(row.group, []).append(row)
-    return sorted(by_group.values(), key=lambda group: stable_hash("group", seed, group[0].group))
+    return sorted(by_group.values(), key=lambda group: place_of(group[0].group, seed))
+
+
+def place_of(group: str, seed: int) -> str:
+    """Where a group stands in seeded order."""
+    return stable_hash("group", seed, group)

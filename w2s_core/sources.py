@@ -1,7 +1,7 @@
-"""Where raw rows come from: a folder of files, the Hugging Face Hub, or the generated world.
+"""Where raw rows come from: a folder of files or the generated world; the Hugging Face Hub is in ``hub``.
 
-Also what planning asks of the first two: which files a folder holds, and which commit a Hub revision is. Nothing here
-knows a dataset but by the columns that are wanted of it.
+Also what planning asks of a folder: which files it holds. Nothing here knows a dataset but by the columns that are
+wanted of it, and rows come one by one, so that a large file is never in memory whole.
 """
 
 from __future__ import annotations
@@ -9,55 +9,64 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from types import GenericAlias
+from typing import Any, get_args
 
 from w2s_core.config import WorldConfig
-from w2s_core.datasets import RawRow
+from w2s_core.datasets import Kind, RawRow
 from w2s_core.errors import DataError
 from w2s_core.registry import Registry
 
 SPLITS = ("train", "test")
 SUFFIXES = (".parquet", ".jsonl")
 
-Columns = Mapping[str, type]
-Source = Callable[[Mapping[str, Any], Mapping[str, Path], Columns], dict[str, list[RawRow]]]
+Columns = Mapping[str, Kind]
+Source = Callable[[Mapping[str, Any], Mapping[str, Path], Columns], dict[str, Iterator[RawRow]]]
 """``source(params, inputs, columns)``: the parameters and inputs of ``prepare`` and the columns that are wanted
-to the raw rows of ``"train"`` and ``"test"``."""
+to the raw rows of ``"train"`` and ``"test"``, to be read once."""
 
-SOURCES: Registry[Source] = Registry("source", param="source.kind", modules=("w2s_core.sources",))
+SOURCES: Registry[Source] = Registry("source", param="source.kind", modules=("w2s_core.sources", "w2s_core.hub"))
 
 
 @SOURCES.register("folder")
-def read_folder(params: Mapping[str, Any], inputs: Mapping[str, Path], columns: Columns) -> dict[str, list[RawRow]]:
-    """The rows of one Parquet or JSON Lines file per split.
+def read_folder(params: Mapping[str, Any], inputs: Mapping[str, Path], columns: Columns) -> dict[str, Iterator[RawRow]]:
+    """The rows of Parquet or JSON Lines files, one or several for each split, named as ``folder_files`` does.
 
     Raises:
-        DataError: a file that cannot be read, a column that is missing, a value of another type.
+        DataError: on reading, a file that cannot be read, a column that is missing, a value of another kind.
     """
-    return {split: _read_file(inputs[split], columns) for split in SPLITS}
+    return {
+        split: _read_files([path for name, path in sorted(inputs.items()) if _is_of(name, split)], columns)
+        for split in SPLITS
+    }
 
 
-def _read_file(path: Path, columns: Columns) -> list[RawRow]:
-    rows = _read_parquet(path, columns) if path.suffix == ".parquet" else _read_jsonl(path, columns)
-    return _typed(rows, columns, str(path))
+def _is_of(name: str, split: str) -> bool:
+    return name == split or name.startswith(f"{split}-")
 
 
-def _read_parquet(path: Path, columns: Columns) -> list[RawRow]:
+def _read_files(paths: Sequence[Path], columns: Columns) -> Iterator[RawRow]:
+    for path in paths:
+        rows = _read_parquet(path, columns) if path.suffix == ".parquet" else _read_jsonl(path, columns)
+        yield from checked(rows, columns, str(path))
+
+
+def _read_parquet(path: Path, columns: Columns) -> Iterator[RawRow]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        there = pq.read_schema(path).names
-        _require_columns(there, columns, str(path))
-        return pq.read_table(path, columns=list(columns)).to_pylist()
+        with pq.ParquetFile(path) as file:
+            require_columns(file.schema_arrow.names, columns, str(path))
+            for batch in file.iter_batches(batch_size=10_000, columns=list(columns)):
+                yield from batch.to_pylist()
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: not a readable Parquet file ({_first_line(error)})") from None
+        raise DataError(f"{path}: not a readable Parquet file ({first_line(error)})") from None
 
 
-def _read_jsonl(path: Path, columns: Columns) -> list[RawRow]:
-    rows = []
+def _read_jsonl(path: Path, columns: Columns) -> Iterator[RawRow]:
     try:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, start=1):
@@ -66,33 +75,54 @@ def _read_jsonl(path: Path, columns: Columns) -> list[RawRow]:
                 row = json.loads(line)
                 if not isinstance(row, dict):
                     raise DataError(f"{path}, line {number}: not a JSON object")
-                _require_columns(list(row), columns, f"{path}, line {number}")
-                rows.append({name: row[name] for name in columns})
+                require_columns(list(row), columns, f"{path}, line {number}")
+                yield {name: row[name] for name in columns}
     except json.JSONDecodeError as error:
         raise DataError(f"{path}, line {number}: not valid JSON ({error.msg})") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not a readable JSON Lines file ({_first_line(error)})") from None
-    return rows
+        raise DataError(f"{path}: not a readable JSON Lines file ({first_line(error)})") from None
 
 
-def _require_columns(there: list[str], columns: Columns, where: str) -> None:
+def require_columns(there: Sequence[str], columns: Columns, where: str) -> None:
+    """Refuse rows that lack a column.
+
+    Raises:
+        DataError: one of ``columns`` is not ``there``.
+    """
     for name in columns:
         if name not in there:
             raise DataError(f"{where}: no column {name!r}; there are {', '.join(there) or 'none'}")
 
 
-def _typed(rows: Iterable[RawRow], columns: Columns, where: str) -> list[RawRow]:
-    """``rows`` as a list, each value checked."""
-    checked = list(rows)
-    for number, row in enumerate(checked, start=1):
+def checked(rows: Iterable[RawRow], columns: Columns, where: str) -> Iterator[RawRow]:
+    """``rows``, each checked as it comes.
+
+    Raises:
+        DataError: a value has not the kind of its column.
+    """
+    for number, row in enumerate(rows, start=1):
         for name, kind in columns.items():
-            # Not isinstance: True is an int, and is no class label.
-            if type(row[name]) is not kind or (kind is str and not _is_text(row[name])):
+            if not fits(row[name], kind):
                 raise DataError(
-                    f"{where}: column {name!r} must hold {kind.__name__} values, "
+                    f"{where}: column {name!r} must hold {_in_words(kind)}, "
                     f"but row {number} has {_shortened(row[name])}"
                 )
-    return checked
+        yield row
+
+
+def fits(value: Any, kind: Kind) -> bool:
+    """Whether a value has the kind of its column, down to the items of a list and the fields of a struct."""
+    if isinstance(kind, Mapping):
+        return (
+            isinstance(value, Mapping)
+            and value.keys() == kind.keys()
+            and all(fits(value[name], of_field) for name, of_field in kind.items())
+        )
+    if isinstance(kind, GenericAlias):
+        (of_items,) = get_args(kind)
+        return type(value) is list and all(fits(item, of_items) for item in value)
+    # Not isinstance: True is an int, and is no class label.
+    return type(value) is kind and (kind is not str or _is_text(value))
 
 
 def _is_text(value: str) -> bool:
@@ -104,54 +134,44 @@ def _is_text(value: str) -> bool:
     return True
 
 
+def _in_words(kind: Kind) -> str:
+    if isinstance(kind, Mapping):
+        return "{" + ", ".join(f"{name}: {_in_words(of_field)}" for name, of_field in kind.items()) + "}"
+    if isinstance(kind, GenericAlias):
+        return f"list of {_in_words(get_args(kind)[0])}"
+    return {str: "text", int: "whole numbers", bool: "true or false"}[kind]
+
+
 def _shortened(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-@SOURCES.register("hub")
-def load_hub(params: Mapping[str, Any], inputs: Mapping[str, Path], columns: Columns) -> dict[str, list[RawRow]]:
-    """The rows of a Hub dataset at one commit.
-
-    Raises:
-        DataError: the dataset cannot be had, or lacks a column.
-    """
-    import datasets
-
-    source = params["source"]
-    rows = {}
-    for split in SPLITS:
-        where = f"{source['id']} on the Hub, split {source['splits'][split]}"
-        try:
-            table = datasets.load_dataset(
-                source["id"],
-                source["config"],
-                revision=source["revision"],
-                split=source["splits"][split],
-            )
-        except Exception as error:  # whatever it is, a folder is the way out
-            _refuse_hub(source["id"], "dataset", error)
-        _require_columns(table.column_names, columns, where)
-        rows[split] = _typed(table.select_columns(list(columns)).to_list(), columns, where)
-    return rows
+def first_line(error: Exception) -> str:
+    """What an error says, short enough for a line of ours."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
 
 
 @SOURCES.register("offline")
-def generate(params: Mapping[str, Any], inputs: Mapping[str, Path], columns: Columns) -> dict[str, list[RawRow]]:
+def generate(params: Mapping[str, Any], inputs: Mapping[str, Path], columns: Columns) -> dict[str, Iterator[RawRow]]:
     """Rows of the generated world, somewhat more than the grid asks for."""
-    from w2s_core.offline import raw_rows
+    from w2s_core.offline.rows import raw_rows
 
     data = params["data"]
     wanted = {"train": data["n_train"] + data["n_validation"], "test": data["n_test"]}
     world = WorldConfig(**params["source"]["world"])
-    return {split: raw_rows(world, params["dataset"], split, n + n // 4 + 50) for split, n in wanted.items()}
+    return {split: iter(raw_rows(world, params["dataset"], split, n + n // 4 + 50)) for split, n in wanted.items()}
 
 
 def folder_files(folder: Path, dataset: str) -> dict[str, Path]:
-    """The files of one dataset in a folder that holds ``<dataset>/{train,test}.{parquet,jsonl}``.
+    """The files of one dataset in a folder, by the names that they have as inputs of ``prepare``.
+
+    A split is one file, ``<dataset>/train.parquet`` or ``train.jsonl``, or shards of one kind, such as
+    ``train-00000-of-00002.parquet``; the name of an input is that of its file without the suffix.
 
     Raises:
-        DataError: the folder, the dataset or a split is missing, or a split is there twice.
+        DataError: the folder, the dataset, a split or a numbered shard is missing, or a split is there twice.
     """
     if not folder.is_dir():
         raise DataError(f"no folder {folder}; give one that holds {dataset}/train.parquet")
@@ -161,59 +181,40 @@ def folder_files(folder: Path, dataset: str) -> dict[str, Path]:
         near = difflib.get_close_matches(dataset, there, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"there are {_listed(there)}"
         raise DataError(f"{folder} has no folder {dataset!r}; {hint}")
+    there = sorted(path for path in place.iterdir() if path.is_file())
     files = {}
     for split in SPLITS:
-        found = [place / f"{split}{suffix}" for suffix in SUFFIXES]
-        found = [path for path in found if path.is_file()]
-        if len(found) != 1:
-            there = _listed(sorted(path.name for path in place.iterdir()))
+        found = [path for path in there if path.suffix in SUFFIXES and _is_of(path.stem, split)]
+        if not found:
             raise DataError(
-                f"{place} must hold one of {split}.parquet and {split}.jsonl, not "
-                f"{'both' if found else 'neither'}; there are {there}"
+                f"{place} must hold one of {split}.parquet and {split}.jsonl, or shards such as "
+                f"{split}-00000-of-00002.parquet; there are {_listed([path.name for path in there])}"
             )
-        files[split] = found[0].absolute()
+        is_sharded = all(path.stem != split for path in found)
+        if len(found) > 1 and not (is_sharded and len({path.suffix for path in found}) == 1):
+            raise DataError(
+                f"{place} must hold one {split} file or shards of one kind, not both or a mixture; "
+                f"there are {_listed([path.name for path in found])}"
+            )
+        _require_all_shards(place, split, found)
+        files |= {path.stem: path.absolute() for path in found}
     return files
+
+
+def _require_all_shards(place: Path, split: str, found: list[Path]) -> None:
+    """Refuse files that say that there must be more of them."""
+    numbered = [match for path in found if (match := re.match(rf"{split}-(\d+)-of-(\d+)", path.stem))]
+    numbers = sorted(int(match[1]) for match in numbered)
+    totals = {int(match[2]) for match in numbered}
+    if numbered and (len(totals) > 1 or numbers != list(range(max(totals)))):
+        missing = set(range(max(totals))) - set(numbers)
+        raise DataError(
+            f"{place} must hold each numbered {split} shard once, "
+            + (f"but of {max(totals)} number {min(missing)} is missing" if missing else "but some are there twice")
+            + f"; there are {_listed([path.name for path in found])}"
+        )
 
 
 def _listed(names: list[str]) -> str:
     shown = ", ".join(names[:12]) or "none"
     return f"{shown}, and {len(names) - 12} more" if len(names) > 12 else shown
-
-
-COMMIT = re.compile(r"[0-9a-f]{40}")
-
-
-def resolve_hub(id: str, revision: str, kind: str) -> str:
-    """The commit that a revision of a Hub repository stands for now.
-
-    Args:
-        id: the repository.
-        revision: a branch, tag or commit; a whole commit is returned as it is.
-        kind: ``"dataset"`` or ``"model"``.
-
-    Raises:
-        DataError: the Hub cannot be reached, or has no such revision.
-    """
-    if COMMIT.fullmatch(revision):
-        return revision
-    import huggingface_hub
-
-    try:
-        return huggingface_hub.HfApi().repo_info(id, revision=revision, repo_type=kind).sha
-    except Exception as error:  # whatever it is, a folder is the way out
-        _refuse_hub(id, kind, error)
-
-
-def _refuse_hub(id: str, kind: str, error: Exception) -> NoReturn:
-    instead = {
-        "dataset": "set source to a folder that holds <dataset>/train.parquet and test.parquet",
-        "model": "give the path of a local folder instead of a Hub id",
-    }[kind]
-    raise DataError(
-        f"cannot get {kind} {id} from the Hub ({type(error).__name__}: {_first_line(error)}); {instead}"
-    ) from None
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

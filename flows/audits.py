@@ -1,0 +1,112 @@
+"""Audits of datasets from the command line: run those that are not done, and show what they found.
+
+What is checked is in ``w2s_core.audit``. No Prefect here: an audit takes seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from artifacts.digests import ExternalDigests
+from artifacts.errors import W2sError
+from artifacts.fingerprint import Sources
+from artifacts.keys import JSON
+from artifacts.manifest import Manifest
+from artifacts.results import build
+from artifacts.store import Store
+from flows.drain import Drain, Ended, Order
+from flows.home import Home
+from flows.plan import PACKAGE, Keys, make_plan
+from flows.resolve import resolve_audits
+from flows.tables import show
+from tasks.devices import this_machine
+from tasks.execute import Executor
+from tasks.pool import JobFailed, Pool
+from w2s_core.config import GridConfig
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def run_audits(config: GridConfig, home: Home, *, with_models: bool) -> list[Manifest]:
+    """The audits of a grid's datasets, in its order; what is missing is run first, and lands in the results.
+
+    Raises:
+        W2sError: the grid is wrong, or a dataset cannot be read.
+    """
+    store = home.open_store()
+    keys = Keys(Sources.on_disk(PACKAGE), ExternalDigests(home.digests))
+    plan = make_plan(resolve_audits(config, {}, with_models=with_models), store, keys)
+    machine = this_machine(config.runtime)
+    with (
+        Pool(n_workers=machine.n_workers, threads=machine.threads, home=home.root, gpus=[]) as pool,
+        ThreadPoolExecutor(machine.n_workers) as threads,
+    ):
+        executor = Executor(store, home.root, pool, device="cpu", runtime=config.runtime.model_dump())
+
+        def submit(order: Order, ended: Callable[[Ended], None]) -> None:
+            threads.submit(lambda: ended(_execute(executor, order)))
+
+        drain = Drain(plan, keys, store, submit, lambda *report: None, machine.n_workers)
+        outcome = drain.run()
+    if outcome.ran or not home.results.exists():
+        build(store, home.results)
+    if outcome.failed:
+        raise W2sError("; ".join(failure.message for failure in outcome.failed))
+    return [drain.manifests[id] for id in plan.planned]
+
+
+def _execute(executor: Executor, order: Order) -> Ended:
+    try:
+        return Ended(order, executor.execute(order))
+    except JobFailed as error:
+        return Ended(order, "failed", str(error))
+
+
+def checks_table(store: Store, audits: Iterable[Manifest]) -> pa.Table:
+    """All checks, one row each, with the name of their dataset in front."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    tables = []
+    for manifest in audits:
+        checks = pq.read_table(store.output_path(manifest.stage, manifest.key, "checks"))
+        names = pa.array([manifest.labels["dataset"]] * len(checks))
+        tables.append(checks.add_column(0, "dataset", names))
+    return pa.concat_tables(tables)
+
+
+def print_audits(console: Console, store: Store, audits: list[Manifest]) -> None:
+    """Print one row per dataset, or of a single one every number, then what was found."""
+    import pyarrow as pa
+
+    if len(audits) == 1:
+        show(_facts(checks_table(store, audits)), title=str(audits[0].labels["dataset"]))
+    else:
+        show(pa.Table.from_pylist([{"dataset": a.labels["dataset"], **_short(a.metrics)} for a in audits]))
+    console.print()
+    for audit in audits:
+        verdict, name = audit.metrics["verdict"], audit.labels["dataset"]
+        line = f"{verdict}: {name}: {audit.metrics['reasons'] or 'nothing was found'}"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _short(metrics: Mapping[str, JSON]) -> dict[str, JSON]:
+    return {name: value for name, value in metrics.items() if name != "reasons"}
+
+
+def _facts(checks: pa.Table) -> pa.Table:
+    """One row per check, with a column per split."""
+    import pyarrow as pa
+
+    splits = dict.fromkeys(checks["split"].to_pylist())
+    cells: dict[str, dict[str, float]] = {}
+    for row in checks.to_pylist():
+        cells.setdefault(row["check"], {})[row["split"]] = row["value"]
+    return pa.Table.from_pylist(
+        [{"check": check, **{split: values.get(split) for split in splits}} for check, values in cells.items()]
+    )
