@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers.activations import NewGELUActivation
 from transformers.utils import logging
 
 from tests.tiny_models import SIZES, model_params, tiny_base
 from w2s_core.errors import DataError
 from w2s_core.models import Classifier, build, load, pool, save
+from w2s_core.recompute import recomputed_layers
 
 IDS = torch.tensor([[3, 1, 5, 0, 0], [3, 2, 5, 9, 4]])
 MASK = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]])
@@ -98,6 +100,16 @@ def test_pooling_follows_the_architecture(family: str, pooling: str, tmp_path: P
     assert build(model_params(), tiny_base(tmp_path / "base", family), seed=0).pooling == pooling
 
 
+def test_activation_in_one_operation_gives_the_same(tmp_path: Path) -> None:
+    base = tiny_base(tmp_path / "base", "gpt2", activation_function="gelu_new")
+    classifier = build(model_params(head="small"), base, seed=0)
+    fused = logits(classifier)
+    assert classifier.backbone.config.activation_function == "gelu_pytorch_tanh"
+    for layer in classifier.backbone.h:
+        layer.mlp.act = NewGELUActivation()
+    torch.testing.assert_close(fused, logits(classifier), rtol=1e-5, atol=1e-7)
+
+
 def test_pooling_can_be_chosen(tmp_path: Path) -> None:
     classifier = build(model_params(pooling="first"), tiny_base(tmp_path / "base"), seed=0)
     assert classifier.pooling == "first"
@@ -127,6 +139,14 @@ def test_bf16_keeps_float32_weights_and_logits(tmp_path: Path) -> None:
     assert logits(half).dtype == torch.float32
     assert not torch.equal(logits(half), logits(single))
     torch.testing.assert_close(logits(half), logits(single), rtol=0.1, atol=1e-3)
+
+
+@families
+def test_every_family_has_layers_to_recompute(family: str, tmp_path: Path) -> None:
+    classifier = build(model_params(head="small"), tiny_base(tmp_path / "base", family), seed=0)
+    with recomputed_layers(classifier.backbone, enabled=True):
+        assert sum("forward" in vars(module) for module in classifier.modules()) == 2
+        classifier(IDS, MASK).sum().backward()
 
 
 @families

@@ -33,8 +33,8 @@ class Curve(Silent):
         super().__init__()
         self.losses: list[float] = []
 
-    def curve(self, row: Any) -> None:
-        self.losses.append(row["loss"])
+    def curve(self, rows: Any) -> None:
+        self.losses += [row["loss"] for row in rows]
 
 
 def run(folder: Path, watch: Silent | None = None, world: WorldConfig = WORLD, **changes: Any) -> dict[str, Any]:

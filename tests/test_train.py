@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
 
-from tests.tiny_models import model_params, tiny_base, toy_rows, training_params
+from tests.tiny_models import model_params, rows_of, tiny_base, toy_rows, training_params
 from w2s_core import train
+from w2s_core.config import TrainingConfig
+from w2s_core.curve import LossCurve
 from w2s_core.errors import TrainingError
 from w2s_core.losses import Loss
 from w2s_core.metrics import accuracy
 from w2s_core.models import Classifier, build
-from w2s_core.train import Fit, batches, fit, lr_factor, predict
+from w2s_core.optimizers import OPTIMIZERS, make_optimizer
+from w2s_core.recompute import recomputed_layers
+from w2s_core.tokenize import Tokens, tokenize
+from w2s_core.train import Fit, batches, fit, lr_factor, predict, predict_tokens
 from w2s_core.watch import Silent
 
 XENT = {"loss": "xent"}
@@ -31,9 +38,13 @@ class Recorder(Silent):
         super().__init__(micro_tokens=micro_tokens)
         self.rows: list[dict[str, float]] = []
         self.last: tuple[int, int, str] | None = None
+        self.lines: list[str] = []
 
-    def curve(self, row: Mapping[str, float]) -> None:
-        self.rows.append(dict(row))
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+    def curve(self, rows: Sequence[Mapping[str, float]]) -> None:
+        self.rows.extend(map(dict, rows))
 
     def progress(self, done: int, total: int, unit: str) -> None:
         self.last = (done, total, unit)
@@ -55,6 +66,7 @@ def run(
     loss: Mapping[str, Any] = XENT,
     targets: np.ndarray | None = None,
     watch: Silent | None = None,
+    evaluate: Callable[[], dict[str, float]] | None = None,
     **training: Any,
 ) -> Fit:
     rows = toy_rows(n)
@@ -67,6 +79,7 @@ def run(
         lr=lr,
         seed=seed,
         watch=watch or Silent(),
+        evaluate=evaluate,
     )
 
 
@@ -212,6 +225,64 @@ def test_dropout_is_off_unless_asked_for(tiny: Callable[..., Classifier]) -> Non
     assert (trained[0] - trained[2]).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("lora", [None, {"rank": 2, "alpha": 4.0, "dropout": 0.1}])
+@pytest.mark.parametrize("dropout", [False, True])
+def test_gradient_checkpointing_recomputes_layers_and_changes_nothing(
+    dropout: bool, lora: Any, tiny: Callable[..., Classifier]
+) -> None:
+    trained, n_calls = [], []
+    for is_on in (False, True):
+        classifier, watch = tiny(lora=lora), Recorder()
+        watch.gradient_checkpointing = is_on
+        calls: list[int] = []
+        for name, module in classifier.named_modules():
+            if name.endswith("mlp"):
+                module.register_forward_pre_hook(lambda *_, calls=calls: calls.append(1))
+        run(classifier, n=8, epochs=2, dropout=dropout, watch=watch)
+        trained.append(weights(classifier))
+        n_calls.append(len(calls))
+    assert n_calls == [2 * 2, 2 * 2 * 2]
+    assert torch.equal(*trained)
+
+
+def test_gradient_checkpointing_ends_with_the_training(tiny: Callable[..., Classifier]) -> None:
+    classifier, watch = tiny(), Recorder()
+    watch.gradient_checkpointing = True
+    run(classifier, watch=watch)
+    assert not any("forward" in vars(module) for module in classifier.modules())
+
+
+def test_model_without_layers_is_refused_for_gradient_checkpointing() -> None:
+    with (
+        pytest.raises(TrainingError, match=r"^runtime.gradient_checkpointing: Linear has no layers"),
+        recomputed_layers(torch.nn.Linear(1, 1), enabled=True),
+    ):
+        pass
+
+
+def test_adafactor_learns_with_a_fraction_of_the_state(tiny: Callable[..., Classifier]) -> None:
+    classifier = tiny()
+    optimizer = make_optimizer(classifier, training_params(optimizer="adafactor"))
+    classifier(torch.ones(2, 3, dtype=torch.long), torch.ones(2, 3, dtype=torch.long)).sum().backward()
+    optimizer.step()
+    n_state = sum(x.numel() for state in optimizer.state.values() for x in state.values() if torch.is_tensor(x))
+    assert n_state < weights(classifier).numel() / 2
+    result = run(tiny(), n=160, epochs=4, optimizer="adafactor")
+    assert result.train_loss < 0.3
+
+
+def test_optimizer_that_is_not_installed_is_one_line(
+    tiny: Callable[..., Classifier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    with pytest.raises(TrainingError, match=r"^training.optimizer: adamw8bit needs the package bitsandbytes.*pip"):
+        run(tiny(), optimizer="adamw8bit")
+
+
+def test_optimizers_are_those_that_can_be_asked_for() -> None:
+    assert set(OPTIMIZERS) == set(get_args(TrainingConfig.model_fields["optimizer"].annotation))
+
+
 def test_adapters_alone_are_trained(tiny: Callable[..., Classifier]) -> None:
     classifier = tiny(lora={"rank": 2, "alpha": 4.0, "dropout": 0.1})
     before = {name: p.detach().clone() for name, p in classifier.named_parameters()}
@@ -242,6 +313,65 @@ def test_watch_hears_of_every_step(tiny: Callable[..., Classifier]) -> None:
     assert result.train_loss == pytest.approx(np.mean([row["loss"] for row in watch.rows]))
 
 
+@pytest.mark.parametrize("lora", [None, {"rank": 2, "alpha": 4.0, "dropout": 0.1}])
+def test_evaluation_does_not_change_the_training(lora: Any, tiny: Callable[..., Classifier]) -> None:
+    trained, rows = [], toy_rows(20, seed=1)
+    for eval_at in ((), (0.1, 0.5, 0.99)):
+        classifier, watch = tiny(lora=lora), Recorder(micro_tokens=64)
+        watch.eval_at = eval_at
+        tokens = tokenize(rows, classifier.tokenizer, classifier.max_length, watch.scratch)
+        evaluated: list[np.ndarray] = []
+
+        def evaluate(
+            classifier: Classifier = classifier, tokens: Tokens = tokens, evaluated: list[np.ndarray] = evaluated
+        ) -> dict[str, float]:
+            evaluated.append(predict_tokens(classifier, tokens, Silent()))
+            return {"gt_accuracy": 0.5}
+
+        run(classifier, dropout=True, watch=watch, evaluate=evaluate)
+        trained.append(weights(classifier))
+    assert torch.equal(*trained)
+    assert [row["step"] for row in watch.rows if "gt_accuracy" in row] == [1, 5]
+    assert not np.array_equal(*evaluated)
+
+
+def test_losses_are_fetched_in_blocks(tiny: Callable[..., Classifier]) -> None:
+    blocks = []
+
+    class Blocks(Recorder):
+        def curve(self, rows: Sequence[Mapping[str, float]]) -> None:
+            blocks.append(len(rows))
+
+    run(tiny(), n=100, epochs=2, watch=Blocks())
+    assert blocks == [0, 10, 10, 6]
+
+
+def told(losses: list[float], watch: Recorder | None = None) -> LossCurve:
+    curve = LossCurve(len(losses), watch or Recorder())
+    for step, value in enumerate(losses, 1):
+        curve.add({"step": step, "lr": 0.1}, Loss(torch.tensor(value), {}), torch.tensor(1.0))
+    curve.fetch()
+    return curve
+
+
+@pytest.mark.parametrize(("first", "bound"), [(0.7, 7.0), (0.1, 6.94), (4.0, 40.0)])
+def test_exploding_losses_stop_the_training(first: float, bound: float) -> None:
+    told([first, *[bound - 0.1] * 20])
+    with pytest.raises(TrainingError, match=r"explodes: .* over 10 steps, .* at step 1\d of 21, .*rate 0.1;.*lower"):
+        told([first, *[bound + 0.1] * 20])
+
+
+def test_one_bad_batch_is_no_explosion() -> None:
+    assert told([0.7, 60.0, *[0.7] * 20]).recent == pytest.approx([0.7] * 10)
+
+
+def test_step_that_is_not_finite_is_named_wherever_it_stands_in_its_block() -> None:
+    with pytest.raises(
+        TrainingError, match=r"^loss nan with gradient norm 1 at step 4 of 14, .*: 0.5, 0.5, 0.5; lower"
+    ):
+        told([0.5] * 3 + [math.nan] * 11)
+
+
 def test_diverging_training_stops_and_names_step_and_rate(tiny: Callable[..., Classifier]) -> None:
     with pytest.raises(TrainingError, match=r"at step \d+ of 10, learning rate 1e\+38; losses before: 0\.\d+.*lower"):
         run(tiny(), lr=1e38, schedule="constant")
@@ -260,8 +390,29 @@ def test_out_of_memory_halves_the_micro_batch_and_goes_on(
         return forward(self, input_ids, mask)
 
     monkeypatch.setattr(Classifier, "forward", small_only)
-    run(tight, epochs=1, lr=1e-3)
+    watch = Recorder()
+    run(tight, epochs=1, lr=1e-3, watch=watch)
     torch.testing.assert_close(weights(calm), weights(tight), rtol=0, atol=1e-4)
+    assert watch.lines[0].startswith("out of memory at step 1: from now on ")
+    assert len(watch.lines) <= 2
+
+
+def test_predictions_survive_running_out_of_memory(
+    tiny: Callable[..., Classifier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classifier, rows, watch = tiny(), toy_rows(60), Recorder()
+    calm = predict(classifier, rows, watch)
+    forward = Classifier.forward
+
+    def small_only(self: Classifier, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        if input_ids.numel() > 100:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, input_ids, mask)
+
+    monkeypatch.setattr(Classifier, "forward", small_only)
+    np.testing.assert_allclose(predict(classifier, rows, watch), calm, atol=1e-6)
+    assert watch.last == (60, 60, "rows")
+    assert watch.lines[0].startswith("out of memory: from now on ")
 
 
 def test_one_example_too_large_for_memory_is_an_error(
@@ -280,10 +431,11 @@ def test_predictions_come_in_the_order_of_the_rows(tiny: Callable[..., Classifie
     run(classifier)
     watch = Recorder(micro_tokens=50)
     probs = predict(classifier, rows, watch)
+    (texts,) = rows.texts()
     assert probs.dtype == np.float64
     assert watch.last == (30, 30, "rows")
     for i in (0, 7, 29):
-        alone = type(rows)(rows.ids[i : i + 1], rows.passages[i : i + 1], rows.prompts[i : i + 1], rows.gt_labels[:1])
+        alone = rows_of(rows.ids[i : i + 1], texts.passages[i : i + 1], texts.prompts[i : i + 1])
         assert predict(classifier, alone, Silent()) == pytest.approx(probs[i], abs=1e-6)
 
 

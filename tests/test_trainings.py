@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,17 @@ from w2s_core.trainings import train_gt, train_w2s
 from w2s_core.watch import Silent
 
 N_TRAIN, N_VALIDATION = 160, 30
+
+
+class Recorder(Silent):
+    """Keeps the curve."""
+
+    def __init__(self, eval_at: tuple[float, ...]) -> None:
+        super().__init__(eval_at=eval_at)
+        self.rows: list[Mapping[str, float]] = []
+
+    def curve(self, rows: Sequence[Mapping[str, float]]) -> None:
+        self.rows += rows
 
 
 @pytest.fixture
@@ -96,6 +108,17 @@ def test_student_never_sees_ground_truth(inputs: dict[str, Path], tmp_path: Path
     assert first["validation_agreement"] == second["validation_agreement"]
     weights = "model/model.safetensors"
     assert (tmp_path / "out" / weights).read_bytes() == (tmp_path / "again" / weights).read_bytes()
+
+
+def test_curve_has_accuracies_against_truth_and_own_labels(inputs: dict[str, Path], tmp_path: Path) -> None:
+    validation = toy_rows(N_VALIDATION, seed=1)
+    write_weak_probs(inputs["validation_labels"], validation.ids, 1.0 - validation.gt_labels)
+    watch = Recorder(eval_at=(0.25, 0.5))
+    metrics = train_w2s(params(), inputs, out(tmp_path), watch)
+    evaluated = [row for row in watch.rows if "gt_accuracy" in row]
+    assert [row["step"] for row in evaluated] == [30, 60, 120]
+    assert all(row["gt_accuracy"] + row["label_accuracy"] == pytest.approx(1) for row in evaluated)
+    assert evaluated[-1]["gt_accuracy"] == metrics["validation_accuracy"] > 0.8
 
 
 @pytest.mark.parametrize("name", ["labels", "validation_labels"])

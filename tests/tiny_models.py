@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -12,8 +12,8 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
-from w2s_core.config import ModelConfig, TrainingConfig
-from w2s_core.rows import Rows
+from w2s_core.config import LossConfig, ModelConfig, TrainingConfig
+from w2s_core.rows import Rows, Texts
 
 WORDS = ("zero", "good", "bad", "the", "a", "is", "one", "two", "three", "four", "?")
 """The first has token id 0."""
@@ -28,6 +28,12 @@ SIZES: dict[str, dict[str, Any]] = {
               "num_key_value_heads": 2},
     "gpt_neox": {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2},
 }  # fmt: skip
+
+
+LOSS_PARAMS: dict[str, dict[str, Any]] = {
+    config().loss: config().model_dump() for config in get_args(get_args(LossConfig)[0])
+}
+"""The ``loss`` of a training's parameters, for every loss at its defaults."""
 
 
 def tiny_tokenizer(*, with_specials: bool = False) -> PreTrainedTokenizerFast:
@@ -76,16 +82,23 @@ def toy_rows(n: int, seed: int = 0) -> Rows:
         words = list(rng.choice(WORDS[3:], size=rng.integers(0, 12)))
         words.insert(rng.integers(0, len(words) + 1), "good" if label else "bad")
         passages.append(" ".join(words))
-    return Rows([f"row-{seed}-{i}" for i in range(n)], passages, ["is one ?"] * n, labels)
+    return rows_of([f"row-{seed}-{i}" for i in range(n)], passages, ["is one ?"] * n, labels)
+
+
+def rows_of(ids: list[str], passages: list[str], prompts: list[str], gt_labels: np.ndarray | None = None) -> Rows:
+    """Rows that are in no file."""
+    labels = np.zeros(len(ids), np.int8) if gt_labels is None else gt_labels
+    return Rows(ids, labels, lambda: iter([Texts(passages, prompts)]))
 
 
 def write_rows(path: Path, rows: Rows) -> Path:
     """What ``prepare`` writes."""
+    (texts,) = rows.texts()
     columns = {
         "id": rows.ids,
         "group": rows.ids,
-        "passage": rows.passages,
-        "prompt": rows.prompts,
+        "passage": texts.passages,
+        "prompt": texts.prompts,
         "gt_label": pa.array(rows.gt_labels, pa.int8()),
     }
     pq.write_table(pa.table(columns), path)

@@ -87,8 +87,18 @@ class ModelConfig(Frozen):
     pooling: Literal["auto", "last", "mean", "first"] = Field(
         "auto", description="Token(s) that the head reads; auto: last for causal models, else mean."
     )
-    head: Literal["zeros", "small"] = Field("zeros", description="How the classification head starts.")
+    head: Literal["zeros", "small", "unembed_rows", "lm_head_tokens"] = Field(
+        "zeros",
+        description="Classification head: starts at zeros, small random values, or as the rows of the LM head for the "
+        'tokens "0" and "1" (unembed_rows); or is the whole LM head, read at these two tokens (lm_head_tokens).',
+    )
     lora: LoraConfig | None = None
+    devices: int = Field(
+        1,
+        ge=1,
+        description="GPUs (or processes, on a CPU) that finetune the model together. In no key: results differ by "
+        "rounding, and where units are dropped, by which.",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> ModelConfig:
@@ -98,6 +108,8 @@ class ModelConfig(Frozen):
             raise ValueError(f"model {self.name!r} has pretrain, so it takes no path, size or init")
         if (self.init == "random") != (self.size is not None):
             raise ValueError(f"model {self.name!r}: init = 'random' and size go together")
+        if self.init == "random" and self.head not in ("zeros", "small"):
+            raise ValueError(f"model {self.name!r} starts at random, so it has no LM head; set head to zeros or small")
         return self
 
 
@@ -145,6 +157,10 @@ class TrainingConfig(Frozen):
 
     epochs: int = Field(2, ge=1)
     batch_size: int = Field(32, ge=1, description="Examples per optimizer step.")
+    optimizer: Literal["adamw", "adafactor", "adamw8bit"] = Field(
+        "adamw",
+        description="adafactor and adamw8bit (which needs bitsandbytes) take less memory; adafactor has no betas.",
+    )
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     warmup_frac: float = Field(0.0, ge=0, lt=1, description="Share of steps of linear warm-up.")
     weight_decay: float = Field(0.0, ge=0)
@@ -164,6 +180,18 @@ class RuntimeConfig(Frozen):
     threads: int | None = Field(None, ge=1, description="CPU threads per stage; default: cores / workers.")
     device: Literal["auto", "cpu", "cuda"] = "auto"
     micro_tokens: int = Field(16_384, ge=256, description="Padded tokens per forward pass.")
+    gradient_checkpointing: bool = Field(
+        False, description="Compute layers twice instead of keeping their inner results: slower, less memory."
+    )
+    isolation: Literal["pool", "process"] = Field(
+        "pool", description="'process' gives each training a process of its own; one on several devices has its own."
+    )
+    eval_at: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
+        (0.25, 0.5, 0.75), description="Shares of a training after which the curve gets validation accuracies."
+    )
+    trackers: tuple[Literal["tensorboard", "wandb"], ...] = Field(
+        (), description="Also show curves there while they grow; each needs the package of its name."
+    )
 
 
 ModelChoice = Annotated[
@@ -186,7 +214,7 @@ class GridConfig(Frozen):
 
     name: Name = Field("grid", description="Names the grid's file and its rows in the results.")
     datasets: tuple[Name, ...] = Field(min_length=1)
-    source: str = Field("offline", description="'offline', 'hub', or a folder with <dataset>/{train,test}.*")
+    source: str = Field("offline", description="'offline', 'hub', or a folder with `<dataset>/{train,test}.*`.")
     models: LadderChoice = Field(
         "offline",
         description="A ladder's name, or models from weakest to strongest: names or tables.",
@@ -202,6 +230,7 @@ class GridConfig(Frozen):
     world: WorldConfig = Field(WorldConfig(), description="Of offline datasets and models.")
     data: DataConfig = DataConfig()
     training: TrainingConfig = TrainingConfig()
+    audit: bool = Field(True, description="Also audit every dataset; changes no result.")
     retention: Literal["all", "supervisors", "none"] = Field(
         "all", description="Which trained weights stay in the store after a run."
     )

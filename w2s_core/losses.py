@@ -39,19 +39,22 @@ class Loss(NamedTuple):
 
 
 LossFunction = Callable[["Tensor", Batch, Mapping[str, Any]], Loss]
-"""``(logits [B, 2], batch, parameters of the loss) -> Loss``."""
+"""``(logits, batch, parameters of the loss) -> Loss``.
+
+Logits are [B, 2], or [B, 3] under the head ``lm_head_tokens``: the third stands for all tokens that are no label.
+"""
 
 LOSSES: Registry[LossFunction] = Registry("loss", param="loss.loss", modules=("w2s_core.losses",))
 
 
 def tie_ranks(ids: list[str]) -> np.ndarray:
     """[N] int64 that order examples by a hash of their id, whatever batch or row they are in."""
-    return np.array([stable_int(id_) >> 17 for id_ in ids], dtype=np.int64)  # 63 of its 80 bits
+    return np.fromiter((stable_int(id_) >> 17 for id_ in ids), np.int64, len(ids))  # 63 of its 80 bits
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross-entropy of [B, 2] logits against [B] P(class 1), in float64."""
-    log_p = logits.double().log_softmax(-1)  # [B, 2]
+    """Mean cross-entropy of [B, 2] logits, or [B, 3], against [B] P(class 1), in float64."""
+    log_p = logits.double().log_softmax(-1)  # [B, 2 or 3]
     return -((1 - targets) * log_p[:, 0] + targets * log_p[:, 1]).mean()
 
 
@@ -73,11 +76,10 @@ def logconf(logits: Tensor, batch: Batch, params: Mapping[str, Any]) -> Loss:
     alpha = params["alpha_max"]
     if batch.progress < warmup_frac:
         alpha *= batch.progress / warmup_frac
-    if params["threshold"] == "half":
-        n_positive = math.ceil(len(logits) / 2)
-    else:
-        # A sum such as 3.0000000000000004 is three.
-        n_positive = math.ceil(batch.targets.sum().item() - 1e-6)
+    n_positive: Tensor | int = math.ceil(len(logits) / 2)
+    if params["threshold"] == "match_prior":
+        # A sum such as 3.0000000000000004 is three. It stays on the device, which nothing here waits for.
+        n_positive = (batch.targets.sum() - 1e-6).ceil()
     hardened = harden_top(logits, batch.ties, n_positive)
     disagree = (hardened != (batch.targets > 0.5)).double().mean()
     log = {
@@ -88,13 +90,13 @@ def logconf(logits: Tensor, batch: Batch, params: Mapping[str, Any]) -> Loss:
     return Loss(cross_entropy(logits, (1 - alpha) * batch.targets + alpha * hardened), log)
 
 
-def harden_top(logits: Tensor, ties: Tensor, n_positive: int) -> Tensor:
+def harden_top(logits: Tensor, ties: Tensor, n_positive: Tensor | int) -> Tensor:
     """[B] float64: 1 for the ``n_positive`` examples with the highest P(class 1), else 0; no gradient."""
     import torch
 
     margin = (logits[:, 1] - logits[:, 0]).detach()  # [B], rises with P(class 1)
     by_tie = ties.argsort()
     order = by_tie[margin[by_tie].argsort(descending=True, stable=True)]
-    hardened = torch.zeros(len(margin), dtype=torch.float64, device=margin.device)
-    hardened[order[:n_positive]] = 1
+    hardened = torch.empty(len(margin), dtype=torch.float64, device=margin.device)
+    hardened[order] = (torch.arange(len(margin), device=margin.device) < n_positive).double()
     return hardened

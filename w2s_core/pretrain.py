@@ -106,7 +106,7 @@ def _train(model: GPT2LMHeadModel, batches: torch.Tensor, peak_lr: float, watch:
         if not math.isfinite(losses[-1]):
             raise TrainingError(f"pretraining diverged: loss {losses[-1]} at step {step}; lower lr (now {peak_lr})")
         if step % CURVE_EVERY == 0:
-            watch.curve({"step": step, "loss": losses[-1], "lr": optimizer.param_groups[0]["lr"]})
+            watch.curve([{"step": step + 1, "loss": losses[-1], "lr": optimizer.param_groups[0]["lr"]}])
         watch.progress(step + 1, len(batches), "steps")
     tail = losses[-max(1, len(losses) // 10) :]
     return sum(tail) / len(tail)

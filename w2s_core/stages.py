@@ -25,6 +25,8 @@ class Stage:
     """Number of the output schema; raise it when files change in a way that the code does not show."""
     is_training: bool = False
     """Whether it trains: it then runs alone on a device slot, and its weights fall under retention."""
+    has_devices: bool = False
+    """Whether it runs on as many devices as its model's ``devices`` says."""
 
 
 STAGES: dict[str, Stage] = {
@@ -38,7 +40,10 @@ STAGES: dict[str, Stage] = {
             "test": "test.parquet",
         },
     ),
-    "train_gt": Stage(entry="w2s_core.trainings:train_gt", outputs={"model": "model"}, is_training=True),
+    "audit": Stage(entry="w2s_core.audit:audit", outputs={"checks": "checks.parquet"}),
+    "train_gt": Stage(
+        entry="w2s_core.trainings:train_gt", outputs={"model": "model"}, is_training=True, has_devices=True
+    ),
     "weak_labels": Stage(
         entry="w2s_core.inference:weak_labels",
         outputs={
@@ -47,11 +52,13 @@ STAGES: dict[str, Stage] = {
             "test": "test.parquet",
         },
     ),
-    "train_w2s": Stage(entry="w2s_core.trainings:train_w2s", outputs={"model": "model"}, is_training=True),
+    "train_w2s": Stage(
+        entry="w2s_core.trainings:train_w2s", outputs={"model": "model"}, is_training=True, has_devices=True
+    ),
     "score": Stage(entry="w2s_core.inference:score", outputs={"predictions": "predictions.parquet"}),
 }
 
-ADDED: dict[str, dict[str, Any]] = {}
+ADDED: dict[str, dict[str, Any]] = {stage: {"training.optimizer": "adamw"} for stage in ("train_gt", "train_w2s")}
 """Per stage, dotted parameter added after the first release to the value it stood for before it existed.
 
 A parameter equal to that frozen value is left out of the key, whatever its default is today.

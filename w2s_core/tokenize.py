@@ -1,4 +1,4 @@
-"""Texts to token ids, kept as compact arrays, and padded batches of them.
+"""Texts to token ids, kept in a file that is mapped into memory, and padded batches of them.
 
 No model here. Sequences are padded on the right; which positions are text is said by the mask, never by a token id.
 Letters: N examples, B of them in a batch, T tokens.
@@ -6,7 +6,10 @@ Letters: N examples, B of them in a batch, T tokens.
 
 from __future__ import annotations
 
+import mmap
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,19 +29,18 @@ class Tokens:
     """Token ids of N examples, one after the other."""
 
     ids: np.ndarray
-    """[sum of lengths] int32."""
+    """[sum of lengths] int32, mapped from a file."""
+    lengths: np.ndarray
+    """[N] int64, tokens per example."""
     offsets: np.ndarray
     """[N + 1] int64: example i is ``ids[offsets[i]:offsets[i + 1]]``."""
+    n_chars: np.ndarray
+    """[N] int64, characters of passage and prompt, truncated or not."""
     n_truncated: int
     """Examples whose passage lost its beginning."""
 
     def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """[N] int64, tokens per example."""
-        return np.diff(self.offsets)
+        return len(self.lengths)
 
     def padded(self, rows: np.ndarray, pad_id: int) -> tuple[np.ndarray, np.ndarray]:
         """Token ids and mask of the examples ``rows``, both [B, T] int64; the mask is 1 on text."""
@@ -49,10 +51,11 @@ class Tokens:
         return ids, mask.astype(np.int64)
 
 
-def tokenize(rows: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Tokens:
+def tokenize(rows: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int, scratch: Path) -> Tokens:
     """Tokenize passages and prompts apart, and join them with the tokenizer's special tokens.
 
-    A passage that does not fit loses its beginning; a prompt (question, answer) is never cut.
+    A passage that does not fit loses its beginning; a prompt (question, answer) is never cut. Memory does not grow with
+    the texts: the tokens go to a file in the folder ``scratch``, which has no name and ends with its last user.
 
     Raises:
         DataError: a prompt alone is longer than ``max_length``, or a row has no token at all.
@@ -61,23 +64,30 @@ def tokenize(rows: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int) ->
     separator = _encode(tokenizer, [SEPARATOR])[0]
     if not separator and tokenizer.sep_token_id is not None:
         separator = [tokenizer.sep_token_id]
-    sequences: list[np.ndarray] = []
-    n_truncated = 0
-    texts = zip(rows.ids, _encode(tokenizer, rows.passages), _encode(tokenizer, rows.prompts), strict=True)
-    for id_, passage, prompt in texts:
-        tail = [*separator, *prompt] if prompt else []
-        room = max_length - len(prefix) - len(tail) - len(suffix)
-        kept = passage[max(len(passage) - room, 0) :] if room > 0 else []
-        sequence = [*prefix, *kept, *(tail if kept else prompt), *suffix]
-        if not 0 < len(sequence) <= max_length:
-            raise DataError(
-                f"row {id_!r}: its prompt makes {len(sequence)} tokens, allowed are 1 to {max_length}; "
-                "raise the model's max_length (if the model can read more) or lower data.max_chars"
-            )
-        n_truncated += len(kept) < len(passage)
-        sequences.append(np.array(sequence, dtype=np.int32))
-    offsets = np.cumsum([0, *map(len, sequences)], dtype=np.int64)
-    return Tokens(ids=np.concatenate(sequences), offsets=offsets, n_truncated=n_truncated)
+    lengths, n_chars = np.empty(len(rows), np.int64), np.empty(len(rows), np.int64)
+    n_truncated = row = 0
+    with tempfile.TemporaryFile(dir=scratch) as file:
+        for texts in rows.texts():
+            encoded = zip(_encode(tokenizer, texts.passages), _encode(tokenizer, texts.prompts), strict=True)
+            for (passage, prompt), text, question in zip(encoded, *texts, strict=True):
+                tail = [*separator, *prompt] if prompt else []
+                room = max_length - len(prefix) - len(tail) - len(suffix)
+                kept = passage[max(len(passage) - room, 0) :] if room > 0 else []
+                sequence = [*prefix, *kept, *(tail if kept else prompt), *suffix]
+                if not 0 < len(sequence) <= max_length:
+                    raise DataError(
+                        f"row {rows.ids[row]!r}: its prompt makes {len(sequence)} tokens, allowed are 1 to "
+                        f"{max_length}; raise the model's max_length (if the model can read more) or lower "
+                        "data.max_chars"
+                    )
+                n_truncated += len(kept) < len(passage)
+                lengths[row], n_chars[row] = len(sequence), len(text) + len(question)
+                file.write(np.array(sequence, np.int32).tobytes())
+                row += 1
+        file.flush()
+        ids = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.int32)
+    offsets = np.concatenate([[0], lengths.cumsum()])
+    return Tokens(ids, lengths, offsets, n_chars, n_truncated)
 
 
 def micro_batches(lengths: np.ndarray, rows: np.ndarray, micro_tokens: int) -> list[np.ndarray]:

@@ -1,7 +1,9 @@
 """The training loop and its mirror, prediction.
 
 No models and no losses are defined here, and no files are read. Randomness comes from explicit generators and from
-torch's state, which is put back as it was. Letters: N examples, B of them in an effective batch (one optimizer step).
+torch's state, which is put back as it was. Where several processes train a model together, all of them run this loop:
+each computes the logits of its part of a batch, and all have the loss of the whole. Letters: N examples, B of them in
+an effective batch (one optimizer step), C logits.
 """
 
 from __future__ import annotations
@@ -16,12 +18,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from w2s_core.curve import LossCurve
+from w2s_core.distributed import ALONE, Group, join, shard
 from w2s_core.errors import TrainingError
 from w2s_core.losses import LOSSES, Batch, Loss, tie_ranks
 from w2s_core.models import Classifier
+from w2s_core.optimizers import make_optimizer
+from w2s_core.recompute import recomputed_layers
 from w2s_core.rows import Rows
+from w2s_core.state import put_back, take
 from w2s_core.tokenize import Tokens, micro_batches, tokenize
-from w2s_core.watch import Watch
+from w2s_core.watch import Checkpoint, Watch
 
 POOL_BATCHES = 16
 """Batches of similar length are cut from random pools of this many, so that they differ from epoch to epoch."""
@@ -29,12 +36,9 @@ POOL_BATCHES = 16
 CPU_TOKENS = 2_048
 """Padded tokens per forward pass of a prediction on a CPU, where more is slower (half as fast at 16,384)."""
 
-N_RECENT = 10
-"""Steps whose mean loss is reported as the training loss, and listed when it is not finite."""
-
 
 Objective = Callable[[Tensor, np.ndarray], Loss]
-"""Loss of the logits [B, 2] of the examples with the indices [B]."""
+"""Loss of the logits of the examples with the indices [B]."""
 
 
 class Fit(NamedTuple):
@@ -42,7 +46,7 @@ class Fit(NamedTuple):
 
     n_steps: int
     train_loss: float
-    """Mean over the last ``N_RECENT`` steps."""
+    """Mean over the last ten steps."""
     n_truncated: int
     """Training rows that did not fit the model's length."""
 
@@ -57,6 +61,7 @@ def fit(
     lr: float,
     seed: int,
     watch: Watch,
+    evaluate: Callable[[], Mapping[str, float]] | None = None,
 ) -> Fit:
     """Train ``classifier`` in place.
 
@@ -65,72 +70,107 @@ def fit(
         loss: name (key ``loss``) and parameters of the loss.
         training: the fields of ``TrainingConfig``.
         lr: peak learning rate.
+        evaluate: gives the curve more columns at ``watch.eval_at``; it may use the classifier, without changing it.
 
     Raises:
-        TrainingError: the loss or its gradient is not finite, or one example does not fit into memory.
+        TrainingError: the loss or its gradient is not finite, or the loss explodes; one example does not fit into
+            memory, or on several devices a portion; the optimizer is not installed, or the model cannot do without
+            keeping inner results.
     """
+    group = join(watch.n_devices, watch.device)
+    shard(classifier, group, watch.device)
     device = classifier.to(watch.device).device
-    tokens = tokenize(rows, classifier.tokenizer, classifier.max_length)
-    classifier.use_attention_for(int(tokens.lengths.max()))
-    classifier.use_dropout(training["dropout"])
-    n_chars = np.array([len(a) + len(b) for a, b in zip(rows.passages, rows.prompts, strict=True)])
+    tokens = tokenize(rows, classifier.tokenizer, classifier.max_length, watch.scratch)
+    longest = int(tokens.lengths.max())
+    _set_up(classifier, longest, training)
     plan = [
         batch
         for epoch in range(training["epochs"])
-        for batch in batches(n_chars, training["batch_size"], training["batching"], (seed, epoch))
+        for batch in batches(tokens.n_chars, training["batch_size"], training["batching"], (seed, epoch))
     ]
+    evaluated = {math.ceil(share * len(plan)) for share in watch.eval_at} - {len(plan)} if evaluate else set()
     loss_function = LOSSES.get(loss["loss"])
     all_targets = torch.from_numpy(targets).to(device)
     all_ties = torch.from_numpy(tie_ranks(rows.ids)).to(device)
 
     def objective(logits: Tensor, batch: np.ndarray, progress: float) -> Loss:
-        index = torch.from_numpy(batch).to(device)
+        index = _on_device(batch, device)
         return loss_function(logits, Batch(all_targets[index], all_ties[index], progress), loss)
 
-    optimizer = _optimizer(classifier, training)
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    micro_tokens = watch.micro_tokens
-    recent: list[float] = []
-    with _seeded(seed, device):
-        for step, batch in enumerate(plan):
-            step_lr = lr * lr_factor(step, len(plan), training["schedule"], training["warmup_frac"])
-            for group in optimizer.param_groups:
-                group["lr"] = step_lr
-            on_batch = partial(objective, progress=step / len(plan))
-            result, micro_tokens = _gradient(classifier, tokens, batch, micro_tokens, on_batch)
-            grad_norm = torch.nn.utils.clip_grad_norm_(parameters, training["max_grad_norm"]).item()
-            value = result.value.item()
-            if not math.isfinite(value + grad_norm):
-                before = ", ".join(f"{x:.4g}" for x in recent) or "none"
-                raise TrainingError(
-                    f"loss {value:.4g} with gradient norm {grad_norm:.4g} at step {step + 1} of {len(plan)}, "
-                    f"learning rate {step_lr:.3g}; losses before: {before}; lower the model's lr"
-                )
+    optimizer = make_optimizer(classifier, training)
+    parameters = [p for settings in optimizer.param_groups for p in settings["params"]]
+    with (
+        _seeded(group.seed(seed), device),
+        recomputed_layers(classifier.backbone, enabled=watch.gradient_checkpointing),
+    ):
+        saved = watch.checkpoints and watch.checkpoints.resume({"attention": classifier.attention})
+        if saved:
+            put_back(classifier, optimizer, saved.tensors, saved.values["optimizer"])
+        n_done, values = (saved.step, saved.values) if saved else (0, {"micro_tokens": watch.micro_tokens, "curve": {}})
+        del saved  # it is as large as the training
+        micro_tokens = values["micro_tokens"]
+        curve = LossCurve(len(plan), watch, **values["curve"])
+        for step, batch in enumerate(plan[n_done:], n_done + 1):
+            step_lr = lr * lr_factor(step - 1, len(plan), training["schedule"], training["warmup_frac"])
+            for settings in optimizer.param_groups:
+                settings["lr"] = step_lr
+            on_batch = partial(objective, progress=(step - 1) / len(plan))
+            result, enough = _gradient(classifier, tokens, batch, micro_tokens, on_batch, group)
+            if enough < micro_tokens:
+                watch.say(f"out of memory at step {step}: from now on {enough} tokens at a time, not {micro_tokens}")
+                micro_tokens = enough
+            grad_norm = group.whole(torch.nn.utils.clip_grad_norm_(parameters, training["max_grad_norm"]))
             optimizer.step()
-            recent = [*recent, value][-N_RECENT:]
-            log = {name: float(x) for name, x in result.log.items()}
-            watch.curve({"step": step + 1, "loss": value, "lr": step_lr, "grad_norm": grad_norm, **log})
-            watch.progress(step + 1, len(plan), "steps")
+            n_tokens = int(tokens.lengths[batch].sum())
+            row = {"step": step, "lr": step_lr, "examples": len(batch), "tokens": n_tokens}
+            curve.add(row, result, grad_norm)
+            if evaluate and step in evaluated:
+                curve.fetch()
+                watch.curve([{"step": step, **evaluate()}])
+                _set_up(classifier, longest, training)
+            if watch.checkpoints and step < len(plan) and watch.checkpoints.is_due():
+                curve.fetch()
+                watch.checkpoints.save(_checkpoint(step, classifier, optimizer, micro_tokens, curve))
+            watch.progress(step, len(plan), "steps")
+        curve.fetch()
     classifier.zero_grad()
     classifier.eval()
-    return Fit(len(plan), float(np.mean(recent)), tokens.n_truncated)
+    return Fit(len(plan), float(np.mean(curve.recent)), tokens.n_truncated)
 
 
 def predict(classifier: Classifier, rows: Rows, watch: Watch) -> np.ndarray:
     """P(class 1) of each row, [N] float64, in the order of the rows."""
+    return predict_tokens(classifier, tokenize(rows, classifier.tokenizer, classifier.max_length, watch.scratch), watch)
+
+
+def predict_tokens(classifier: Classifier, tokens: Tokens, watch: Watch) -> np.ndarray:
+    """P(class 1) of each text, [N] float64, in every process; leaves the classifier in its mode for predictions."""
+    group = join(watch.n_devices, watch.device)
     classifier.to(watch.device).eval()
-    tokens = tokenize(rows, classifier.tokenizer, classifier.max_length)
     classifier.use_attention_for(int(tokens.lengths.max()))
     micro_tokens = min(watch.micro_tokens, CPU_TOKENS) if classifier.device.type == "cpu" else watch.micro_tokens
-    probs = np.empty(len(rows))
+    probs = np.zeros(len(tokens))
+    portions = micro_batches(tokens.lengths, np.arange(len(tokens)), micro_tokens)
     n_done = 0
-    with torch.inference_mode():
-        for portion in micro_batches(tokens.lengths, np.arange(len(rows)), micro_tokens):
-            logits = _logits(classifier, tokens, portion)
-            probs[portion] = logits.double().softmax(-1)[:, 1].cpu().numpy()
-            n_done += len(portion)
-            watch.progress(n_done, len(rows), "rows")
-    return probs
+    while portions:
+        # One portion each; where there are fewer, some compute what another does too, since all have to compute.
+        turn = portions[: group.size]
+        try:
+            # Not inference_mode: what a model computed in it and kept could not be trained on afterwards.
+            with torch.no_grad():
+                logits = _logits(classifier, tokens, turn[group.rank % len(turn)])
+        except torch.OutOfMemoryError as error:
+            enough = _fewer_tokens(tokens, turn, error, group)
+            watch.say(f"out of memory: from now on {enough} tokens at a time, not {micro_tokens}")
+            micro_tokens = enough
+            portions = micro_batches(tokens.lengths, np.concatenate(portions), micro_tokens)
+            continue
+        if group.rank < len(turn):
+            probs[turn[group.rank]] = logits[:, :2].double().softmax(-1)[:, 1].cpu().numpy()
+        n_done += sum(len(portion) for portion in turn)
+        del portions[: len(turn)]
+        watch.progress(n_done, len(tokens), "rows")
+    return probs if group.size == 1 else group.sum(torch.from_numpy(probs).to(classifier.device)).cpu().numpy()
 
 
 def batches(n_chars: np.ndarray, batch_size: int, batching: str, seed: tuple[int, ...]) -> list[np.ndarray]:
@@ -163,58 +203,103 @@ def lr_factor(step: int, n_steps: int, schedule: str, warmup_frac: float) -> flo
     return 1 - progress if schedule == "linear" else 1.0
 
 
-def _optimizer(classifier: Classifier, training: Mapping[str, Any]) -> torch.optim.AdamW:
-    """AdamW on what is trainable; biases and norms do not decay."""
-    trainable = [p for p in classifier.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": training["weight_decay"]},
-        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, betas=(training["beta1"], training["beta2"]), fused=True)
+def _set_up(classifier: Classifier, longest: int, training: Mapping[str, Any]) -> None:
+    """Put the classifier into its mode for training, at the beginning and after every evaluation."""
+    classifier.use_attention_for(longest)
+    classifier.use_dropout(training["dropout"])
+
+
+def _checkpoint(
+    step: int, classifier: Classifier, optimizer: torch.optim.Optimizer, micro_tokens: int, curve: LossCurve
+) -> Checkpoint:
+    """What ``fit`` goes on from."""
+    state = take(classifier, optimizer)
+    about_curve = {"first": curve.first, "recent": curve.recent}
+    return Checkpoint(
+        step, state.tensors, {"optimizer": state.values, "micro_tokens": micro_tokens, "curve": about_curve}
+    )
 
 
 def _gradient(
-    classifier: Classifier, tokens: Tokens, batch: np.ndarray, micro_tokens: int, objective: Objective
+    classifier: Classifier,
+    tokens: Tokens,
+    batch: np.ndarray,
+    micro_tokens: int,
+    objective: Objective,
+    group: Group = ALONE,
 ) -> tuple[Loss, int]:
     """Set the gradient of the loss of one effective batch.
 
     Where memory runs out, tries again with half as many tokens at a time; returns what was enough, for the next batch.
     """
     while True:
-        portions = micro_batches(tokens.lengths, batch, micro_tokens)
+        dealt = _deal(tokens.lengths, batch, micro_tokens, group.size)
         classifier.zero_grad()
         try:
-            return _backward(classifier, tokens, portions, objective), micro_tokens
+            return _backward(classifier, tokens, dealt, objective, group), micro_tokens
         except torch.OutOfMemoryError as error:
-            largest = max(len(portion) * int(tokens.lengths[portion[0]]) for portion in portions)
-            if len(portions) == len(batch):
-                raise TrainingError(
-                    f"one example of {largest} tokens does not fit into memory; lower the model's max_length"
-                ) from error
-        micro_tokens = largest // 2
+            micro_tokens = _fewer_tokens(tokens, dealt[group.rank], error, group)
 
 
-def _backward(classifier: Classifier, tokens: Tokens, portions: list[np.ndarray], objective: Objective) -> Loss:
-    """Add the gradient of the loss of all ``portions`` together, with the graph of only one in memory.
+def _deal(lengths: np.ndarray, batch: np.ndarray, micro_tokens: int, size: int) -> list[list[np.ndarray]]:
+    """The portions of a batch for each of ``size`` processes, which get rows of about the same lengths."""
+    if size == 1:
+        return [micro_batches(lengths, batch, micro_tokens)]
+    batch = batch[np.argsort(-lengths[batch], kind="stable")]
+    return [micro_batches(lengths, batch[rank::size], micro_tokens) for rank in range(size)]
 
-    Where there are several, each is run twice: first for the logits that the loss needs, then, from the same random
-    state, for its share of the gradient.
+
+def _fewer_tokens(tokens: Tokens, portions: list[np.ndarray], error: torch.OutOfMemoryError, group: Group) -> int:
+    """How many tokens at a time to try where ``portions`` were too large."""
+    largest = max((len(portion) * int(tokens.lengths[portion[0]]) for portion in portions), default=0)
+    if group.size > 1:
+        # The others wait in the middle of the model for a layer that will not come.
+        raise TrainingError(
+            f"memory ran out on one of {group.size} devices, with up to {largest} tokens at a time; "
+            "lower runtime.micro_tokens, or give the model more devices"
+        ) from error
+    if all(len(portion) == 1 for portion in portions):
+        raise TrainingError(
+            f"one example of {largest} tokens does not fit into memory; lower the model's max_length"
+        ) from error
+    return largest // 2
+
+
+def _backward(
+    classifier: Classifier, tokens: Tokens, dealt: list[list[np.ndarray]], objective: Objective, group: Group
+) -> Loss:
+    """Add the gradient of the loss of all portions together, with the graph of only one in memory.
+
+    Where a process has several, each is run twice: first for the logits that the loss needs, then, from the same random
+    state, for its share of the gradient. A process with fewer portions than another computes a row whose gradient is 0.
+
+    Args:
+        dealt: portions of each process.
     """
-    is_whole = len(portions) == 1
+    own, n_turns = dealt[group.rank], max(len(portions) for portions in dealt)
+    turns = own + [dealt[0][-1][-1:]] * (n_turns - len(own))
+    is_whole = n_turns == 1
     states: list[Tensor] = []
     logits: list[Tensor] = []
     with torch.set_grad_enabled(is_whole):
-        for portion in portions:
+        for portion in turns:
             states.append(_random_state(classifier.device))
             logits.append(_logits(classifier, tokens, portion))
-    leaf = torch.cat(logits).detach().requires_grad_()  # [B, 2]
-    loss = objective(leaf, np.concatenate(portions))
+    sizes = [sum(len(portion) for portion in portions) for portions in dealt]
+    place = slice(sum(sizes[: group.rank]), sum(sizes[: group.rank + 1]))  # of this process's rows among all
+    computed = torch.cat(logits).detach()
+    leaf = computed.new_zeros(sum(sizes), computed.shape[1])  # [B, C]
+    leaf[place] = computed[: sizes[group.rank]]
+    group.sum(leaf).requires_grad_()
+    loss = objective(leaf, np.concatenate([portion for portions in dealt for portion in portions]))
     loss.value.backward()
-    shares = leaf.grad.split([len(portion) for portion in portions])
+    gradient = torch.zeros_like(computed)
+    gradient[: sizes[group.rank]] = group.times_size(leaf.grad[place])
+    shares = gradient.split([len(portion) for portion in turns])
     if is_whole:
         logits[0].backward(shares[0])
         return loss
-    for portion, state, share in zip(portions, states, shares, strict=True):
+    for portion, state, share in zip(turns, states, shares, strict=True):
         _set_random_state(classifier.device, state)
         _logits(classifier, tokens, portion).backward(share)
     return loss
@@ -222,8 +307,13 @@ def _backward(classifier: Classifier, tokens: Tokens, portions: list[np.ndarray]
 
 def _logits(classifier: Classifier, tokens: Tokens, portion: np.ndarray) -> Tensor:
     ids, mask = tokens.padded(portion, classifier.pad_id)
-    device = classifier.device
-    return classifier(torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device))
+    return classifier(_on_device(ids, classifier.device), _on_device(mask, classifier.device))
+
+
+def _on_device(array: np.ndarray, device: torch.device) -> Tensor:
+    """A copy on the device, which a GPU fetches in its own time."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 @contextmanager

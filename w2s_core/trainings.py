@@ -10,17 +10,21 @@ from typing import Any
 
 import numpy as np
 
+from w2s_core.distributed import gather, join
 from w2s_core.metrics import accuracy, harden
 from w2s_core.models import build, save
 from w2s_core.rows import Rows, read_rows, read_weak_probs
-from w2s_core.train import fit, predict
+from w2s_core.tokenize import tokenize
+from w2s_core.train import fit, predict_tokens
 from w2s_core.watch import Watch
 
 
 def train_gt(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Watch) -> dict[str, Any]:
     """Finetune a model on ground truth: a supervisor, or a ceiling, or both."""
     rows, validation = read_rows(inputs["train"]), read_rows(inputs["validation"])
-    metrics, _ = _train(params, inputs, out, watch, rows, rows.gt_labels.astype(float), validation)
+    metrics, _ = _train(
+        params, inputs, out, watch, rows, rows.gt_labels.astype(float), validation, validation.gt_labels
+    )
     return metrics
 
 
@@ -28,9 +32,9 @@ def train_w2s(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch:
     """Finetune a student on the labels of a weak supervisor; ground truth is only compared with."""
     rows, validation = read_rows(inputs["train"]), read_rows(inputs["validation"])
     weak_probs = read_weak_probs(inputs["labels"], rows.ids)
-    validation_weak_probs = read_weak_probs(inputs["validation_labels"], validation.ids)
-    metrics, probs = _train(params, inputs, out, watch, rows, weak_probs, validation)
-    return {**metrics, "validation_agreement": accuracy(probs, harden(validation_weak_probs))}
+    labels = harden(read_weak_probs(inputs["validation_labels"], validation.ids))
+    metrics, agreement = _train(params, inputs, out, watch, rows, weak_probs, validation, labels)
+    return {**metrics, "validation_agreement": agreement}
 
 
 def _train(
@@ -41,9 +45,24 @@ def _train(
     rows: Rows,
     targets: np.ndarray,
     validation: Rows,
-) -> tuple[dict[str, Any], np.ndarray]:
-    """Metrics of the training, and the trained model's [N] P(class 1) of the validation rows."""
+    validation_labels: np.ndarray,
+) -> tuple[dict[str, Any], float]:
+    """Metrics of the training, and its validation accuracy against its own labels.
+
+    Args:
+        targets: [N] float64, P(class 1) of ``rows``.
+        validation_labels: 0/1 labels of ``validation``, of the kind that is trained on.
+    """
     classifier = build(params["model"], inputs.get("base"), params["seed"])
+    tokens = tokenize(validation, classifier.tokenizer, classifier.max_length, watch.scratch)
+
+    def evaluate() -> dict[str, float]:
+        probs = predict_tokens(classifier, tokens, watch)
+        return {
+            "gt_accuracy": accuracy(probs, validation.gt_labels),
+            "label_accuracy": accuracy(probs, validation_labels),
+        }
+
     result = fit(
         classifier,
         rows,
@@ -53,16 +72,26 @@ def _train(
         lr=params["model"]["lr"],
         seed=params["seed"],
         watch=watch,
+        evaluate=evaluate,
     )
-    (out / "model").mkdir()
-    save(classifier, out / "model")
-    probs = predict(classifier, validation, watch)
+    group = join(watch.n_devices, watch.device)
+    weights = gather(classifier) if group.size > 1 else {}
+    if group.rank == 0:
+        trained = classifier
+        if group.size > 1:
+            # A model in shares can neither be saved nor have its adapters merged.
+            trained = build(params["model"], inputs.get("base"), params["seed"])
+            trained.load_state_dict(weights)
+        (out / "model").mkdir()
+        save(trained, out / "model")
+    accuracies = evaluate()
+    watch.curve([{"step": result.n_steps, **accuracies}])
     metrics = {
         "n_train": len(rows),
         "n_truncated": result.n_truncated,
         "n_steps": result.n_steps,
         "train_loss": result.train_loss,
         "train_label_accuracy": accuracy(targets, rows.gt_labels),
-        "validation_accuracy": accuracy(probs, validation.gt_labels),
+        "validation_accuracy": accuracies["gt_accuracy"],
     }
-    return metrics, probs
+    return metrics, accuracies["label_accuracy"]

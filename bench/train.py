@@ -1,0 +1,182 @@
+"""This engine against ``transformers.Trainer`` and a plain loop: speed, memory, accuracy; the last line is the ratios.
+
+The settings of all three, for review, are at the top of ``contenders.py``, models and rows in ``subjects.py``. Each
+training is a process of its own, on the same weights, rows, effective batches and epochs; contenders take turns, seed
+by seed. Progress goes to stderr.
+
+    python bench/train.py --quick
+    python bench/train.py --data FOLDER --json train.json     FOLDER holds {sst2,boolq}/{train,test}.parquet
+    python bench/train.py --profile --subjects encoder-long   where this engine's time goes
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from subjects import BF16_PAYS, SUBJECTS, Subject, machine, make_rows, matrix_rates
+from transformers import logging
+
+CONTENDERS = ("engine", "trainer", "reference")
+HEADINGS = ("", "precision", "examples/s", "tokens/s", "matrix rate", "peak MB", "accuracy", "loss by quarters")
+
+Results = dict[tuple[str, str], list[dict[str, Any]]]
+"""(contender, precision) to what was measured with each seed."""
+
+
+def main() -> None:
+    """Read the command line, run, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one small size, one seed")
+    parser.add_argument("--subjects", nargs="+", choices=SUBJECTS, metavar="NAME", help=", ".join(SUBJECTS))
+    parser.add_argument("--data", type=Path, help="folder of real rows; default: rows of the generated world")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--profile", action="store_true", help="print the top operators of this engine instead")
+    parser.add_argument("--json", type=Path, help="where to write everything that was measured")
+    args = parser.parse_args()
+    names = args.subjects or [name for name, s in SUBJECTS.items() if not s.is_quick and args.device in s.devices]
+    logging.disable_progress_bar()
+    rates = matrix_rates(args.device)
+    of_each = ", ".join(f"{rate / 1e9:,.0f} GFLOPS in {precision}" for precision, rate in rates.items())
+    print(f"{machine(args.device)}; matrix rate {of_each}")
+    found: dict[str, Results] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ["quick"] if args.quick else names:
+            found[name] = measure(SUBJECTS[name], Path(folder) / name, rates, args)
+            if not args.profile:
+                print("\n" + table(name, found[name], rates), flush=True)
+    if args.json:
+        about = {"machine": machine(args.device), "rates": rates, "args": {k: str(v) for k, v in vars(args).items()}}
+        runs = {name: {" ".join(key): value for key, value in results.items()} for name, results in found.items()}
+        args.json.write_text(json.dumps({**about, "runs": runs}, indent=1) + "\n")
+    if not args.profile:
+        print("\n" + "; ".join(f"{name}: {ratios(results)}" for name, results in found.items()))
+
+
+def measure(subject: Subject, folder: Path, rates: dict[str, float], args: argparse.Namespace) -> Results:
+    """Run every contender in its own precision, and those whose own is not bf16 in that too."""
+    say(f"{subject.name}: model and rows")
+    for name in ("model", "rows"):
+        (folder / name).mkdir(parents=True)
+    base = subject.make(folder / "model")
+    make_rows(folder / "rows", subject, args.data)
+    plan = contests(subject, rates, args.device)
+    results: Results = {}
+    for seed in range(1 if args.quick or args.profile else args.seeds):
+        for contender, precision in plan[:1] if args.profile else plan:
+            spec = {
+                "contender": contender, "subject": subject.name, "precision": precision, "device": args.device,
+                "seed": seed, "base": str(base), "rows": str(folder / "rows"), "is_profiled": args.profile,
+            }  # fmt: skip
+            output = run(spec)
+            if args.profile:
+                print(f"{subject.name}, {precision}\n{output}")
+                continue
+            measured = json.loads(output.splitlines()[-1])
+            speed = measured["n_examples"] / measured["seconds"]
+            say(f"{subject.name}: {contender} in {precision}, seed {seed}: {speed:.1f} examples/s")
+            results.setdefault((contender, precision), []).append(measured)
+    return results
+
+
+def contests(subject: Subject, rates: dict[str, float], device: str) -> list[tuple[str, str]]:
+    """Contenders with the precision that their users would set, and once more in bf16 where that is another.
+
+    That is bf16 where the machine is faster in it, as measured; but float32 for the reference, which has no other, and
+    in this engine for a toy model, of which the catalogue says so.
+    """
+    fast = "bf16" if rates["bf16"] > BF16_PAYS * rates["fp32"] else "fp32"
+    own = {"engine": fast if subject.is_bf16 else "fp32", "trainer": fast, "reference": "fp32"}
+    plan = [*own.items(), *((contender, "bf16") for contender, precision in own.items() if precision != "bf16")]
+    return plan + ([("engine-lora", own["engine"])] if device == "cuda" else [])
+
+
+def run(spec: dict[str, Any]) -> str:
+    """The output of one training."""
+    path = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "TOKENIZERS_PARALLELISM": "false"}
+    command = [sys.executable, str(Path(__file__).with_name("contenders.py")), json.dumps(spec)]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, **path}).stdout
+
+
+def table(name: str, results: Results, rates: dict[str, float]) -> str:
+    """What was measured of one subject: medians over the seeds; of accuracies and losses the mean."""
+    one = next(iter(results.values()))[0]
+    lengths = f"{one['n_tokens'] / one['n_examples']:.0f} tokens each"
+    lines = [f"{name}: {one['n_examples']} examples in all, {lengths}, {one['n_parameters'] / 1e6:.1f}M parameters"]
+    rows = [HEADINGS]
+    for (contender, precision), runs in results.items():
+        seconds = median(runs, "seconds")
+        share = flops(one, contender) / seconds / rates[precision]
+        accuracies = [run["accuracy"] for run in runs]
+        spread = f" ± {statistics.stdev(accuracies):.3f}" if len(runs) > 1 else ""
+        rows.append((
+            contender, precision, f"{one['n_examples'] / seconds:.1f}", f"{one['n_tokens'] / seconds:,.0f}",
+            f"{share:.1%}", f"{median(runs, 'peak_bytes') / 1e6:,.0f}", f"{statistics.mean(accuracies):.3f}{spread}",
+            " ".join(f"{loss:.3f}" for loss in quarters(runs)),
+        ))  # fmt: skip
+    if ("reference", "fp32") in results:
+        of_engine = next(runs for (contender, _), runs in results.items() if contender == "engine")
+        pairs = zip(of_engine, results["reference", "fp32"], strict=True)
+        apart = [abs(a - b) for x, y in pairs for a, b in zip(x["losses"], y["losses"], strict=True)]
+        lines.append(f"losses of engine and reference, step by step: at most {max(apart):.4f} apart")
+    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADINGS))]
+    return "\n".join(lines + ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows])
+
+
+def flops(run: dict[str, Any], contender: str) -> float:
+    """Operations that a training cannot do without, of its real tokens only.
+
+    6 per parameter that is no embedding and token (forward pass 2, backward pass 4, or 2 without gradients of the
+    weights, as with adapters), and for attention 12 per layer, unit of width and pair of tokens of a text.
+    """
+    per_parameter = 4 if contender == "engine-lora" else 6
+    attention = 12 * run["n_layers"] * run["width"] * run["n_token_pairs"]
+    return per_parameter * run["n_parameters"] * run["n_tokens"] + attention
+
+
+def ratios(results: Results) -> str:
+    """Examples per second of this engine over those of the others: as each is set, and all in bf16."""
+    seconds = {key: median(runs, "seconds") for key, runs in results.items()}
+    own = {contender: (contender, precision) for contender, precision in reversed(list(results)[:3])}
+    alike = {contender: (contender, "bf16") for contender in CONTENDERS}
+
+    def over(keys: dict[str, tuple[str, str]]) -> str:
+        times = {c: seconds[keys[c]] / seconds[keys["engine"]] for c in ("reference", "trainer")}
+        return f"{times['reference']:.2f} x reference, {times['trainer']:.2f} x Trainer"
+
+    return f"{over(own)} (all bf16: {over(alike)})"
+
+
+def quarters(runs: list[dict[str, Any]]) -> list[float]:
+    """Mean loss of each quarter of the steps."""
+    curves = [run["losses"] for run in runs]
+    n_steps = len(curves[0])
+    edges = [i * n_steps // 4 for i in range(5)]
+    return [
+        statistics.mean(x for losses in curves for x in losses[start : max(end, start + 1)])
+        for start, end in itertools.pairwise(edges)
+    ]
+
+
+def median(runs: list[dict[str, Any]], name: str) -> float:
+    """Over the seeds."""
+    return statistics.median(run[name] for run in runs)
+
+
+def say(line: str) -> None:
+    """To stderr, at once."""
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
