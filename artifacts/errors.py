@@ -7,6 +7,7 @@ W2sError                    one line for the person at the keyboard
 ├── StorageFull             no room left on the device
 └── ArtifactError           the store
     ├── ForeignStore        a folder that was made by something else
+    ├── StoreUnavailable    a service that does not answer, or refuses
     ├── MissingArtifact     asked for by key, not there
     └── CorruptArtifact     there, but not as its manifest says
 """
@@ -38,6 +39,10 @@ class ArtifactError(W2sError):
 
 class ForeignStore(ArtifactError):
     """A folder that holds something, but no store of this version."""
+
+
+class StoreUnavailable(ArtifactError):
+    """A service that holds a store does not answer, or refuses."""
 
 
 class MissingArtifact(ArtifactError):

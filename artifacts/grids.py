@@ -10,20 +10,16 @@ import datetime
 import difflib
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from artifacts import files
 from artifacts.errors import CorruptArtifact, UsageError
-from artifacts.files import Lock
 from artifacts.keys import JSON, canonical_json
-from artifacts.store import GRIDS, Store
+from artifacts.records import Hold
+from artifacts.store import Store
 
 State = Literal["running", "complete", "failed", "interrupted"]
-
-SUFFIX = ".json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +70,10 @@ class Grid(NamedTuple):
 class OpenRun:
     """A run that goes on in this process; ``Grids.start`` makes it."""
 
-    def __init__(self, grids: Grids, run: GridRun, lock: Lock) -> None:
+    def __init__(self, grids: Grids, run: GridRun, hold: Hold) -> None:
         self._grids = grids
         self._run = run
-        self._lock = lock
+        self._hold = hold
 
     def update(self, known: GridRun) -> None:
         """Write down what has become known, as ``Grids.start`` took it."""
@@ -87,7 +83,7 @@ class OpenRun:
         """Write down how the run ended; after a complete one, the runs before it are forgotten."""
         ended = dataclasses.replace(known, finished=_now(), state=state)
         self.update(ended)
-        self._lock.release(remove=True)
+        self._hold.release()
 
 
 class Grids:
@@ -95,12 +91,11 @@ class Grids:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._folder = store.root / GRIDS
+        self._records = store.records
 
     def names(self) -> list[str]:
         """Every grid that was ever run and not dropped, sorted."""
-        found = files.names(self._folder)
-        return [n.removesuffix(SUFFIX) for n in found if n.endswith(SUFFIX) and n[0] != "."]
+        return self._records.names()
 
     def all(self) -> list[Grid]:
         """Every grid, by name.
@@ -116,12 +111,10 @@ class Grids:
         Raises:
             CorruptArtifact: its file cannot be read.
         """
-        return [
-            dataclasses.replace(run, state="interrupted")
-            if run.state == "running" and not files.is_locked(self._lock_path(run))
-            else run
-            for run in self._read(name)
-        ]
+        runs = self._read(name)
+        open_ids = {run.id for run in runs if run.state == "running"}
+        dead = open_ids - self._records.held(name) if open_ids else set()
+        return [dataclasses.replace(run, state="interrupted") if run.id in dead else run for run in runs]
 
     def revisions(self, name: str) -> dict[str, str]:
         """The Hub commits that the last run of a grid resolved; empty where there is none."""
@@ -141,13 +134,10 @@ class Grids:
         Args:
             planned: the run, without the fields that this fills in.
         """
-        self._store.create()
-        files.make_folder(self._folder)
         run = dataclasses.replace(planned, id=uuid.uuid4().hex[:12], started=_now())
-        lock = files.lock(self._lock_path(run), wait=True)
-        assert lock is not None
+        hold = self._records.hold(run.name, run.id)
         self._put(run)
-        return OpenRun(self, run, lock)
+        return OpenRun(self, run, hold)
 
     def drop(self, name: str) -> None:
         """Forget a grid, so that ``gc`` may remove what only it needs.
@@ -161,12 +151,18 @@ class Grids:
             listed = f"known: {', '.join(known)}" if known else "no grid was run yet"
             hint = f"did you mean {' or '.join(near)}?" if near else listed
             raise UsageError(f"unknown grid {name!r}; {hint}")
-        prefix = self._lock_name(name, "")
-        for lock in files.names(self._folder):
-            if lock.startswith(prefix) and files.is_locked(self._folder / lock):
-                raise UsageError(f"grid {name!r} is running; drop it when it has ended")
-        with self._store.lock():
-            files.remove(self._path(name))
+        if self._records.held(name):
+            raise UsageError(f"grid {name!r} is running; drop it when it has ended")
+        self._records.remove(name)
+
+    def merge(self, source: Grids) -> None:
+        """Add the runs that another store has, in the order in which they began.
+
+        Raises:
+            CorruptArtifact: a grid file that cannot be read.
+        """
+        for name in source.names():
+            self._merge(name, source._read(name))
 
     def reachable(self) -> set[tuple[str, str]]:
         """(stage, key) of every artifact that a run in the grid files is about.
@@ -190,41 +186,60 @@ class Grids:
                     keys.add((manifest.stage, manifest.key))
         return keys
 
-    def _path(self, name: str) -> Path:
-        return self._folder / f"{name}{SUFFIX}"
+    def nodes(self) -> set[str]:
+        """Id of every node that a run in the grid files is about.
 
-    def _lock_path(self, run: GridRun) -> Path:
-        return self._folder / self._lock_name(run.name, run.id)
-
-    @staticmethod
-    def _lock_name(name: str, id: str) -> str:
-        # A colon is in no name, so no grid's locks look like another's.
-        return f".{name}:{id}"
+        Raises:
+            CorruptArtifact: a grid file that cannot be read.
+        """
+        return {node.node for name in self.names() for run in self._read(name) for node in run.nodes}
 
     def _read(self, name: str) -> list[GridRun]:
-        path = self._path(name)
-        try:
-            data = json.loads(files.read_text(path))
-            return [_run(run) for run in data["runs"]]
-        except FileNotFoundError:
+        return self._parse(name, self._records.read(name))
+
+    def _parse(self, name: str, text: bytes | None) -> list[GridRun]:
+        if text is None:
             return []
+        try:
+            return [_run(run) for run in json.loads(text)["runs"]]
         except (ValueError, TypeError, KeyError) as error:
             raise CorruptArtifact(
-                f"{path} is no grid file ({type(error).__name__}: {error}); forget it with: w2s grids --drop {name}"
+                f"{self._records.place(name)} is no grid file ({type(error).__name__}: {error}); "
+                f"forget it with: w2s grids --drop {name}"
             ) from error
+
+    def _merge(self, name: str, others: Sequence[GridRun]) -> None:
+        def merge(text: bytes | None) -> str:
+            runs: dict[str, GridRun] = {}
+            for run in [*self._parse(name, text), *others]:
+                if run.id not in runs or runs[run.id].finished is None:
+                    runs[run.id] = run
+            ordered = sorted(runs.values(), key=lambda run: run.started)
+            complete = [place for place, run in enumerate(ordered) if run.state == "complete"]
+            held = self._records.held(name)
+            first = complete[-1] if complete else 0
+            return _dump(name, [run for place, run in enumerate(ordered) if place >= first or run.id in held])
+
+        self._records.change(name, merge)
 
     def _put(self, run: GridRun) -> None:
         """Add ``run`` to its grid's file, or replace its entry."""
-        with self._store.lock():
-            runs = {other.id: other for other in self._read(run.name)} | {run.id: run}
+
+        def put(text: bytes | None) -> str:
+            runs = {other.id: other for other in self._parse(run.name, text)} | {run.id: run}
             if run.state == "complete":
                 # A run that began earlier and still goes on is not over with this one.
                 earlier = list(runs)[: list(runs).index(run.id)]
-                for id in earlier:
-                    if not files.is_locked(self._lock_path(runs[id])):
-                        del runs[id]
-            data = {"name": run.name, "runs": [dataclasses.asdict(one) for one in runs.values()]}
-            files.write_text(self._path(run.name), json.dumps(data, ensure_ascii=False) + "\n")
+                held = self._records.held(run.name)
+                runs = {id: one for id, one in runs.items() if id not in earlier or id in held}
+            return _dump(run.name, runs.values())
+
+        self._records.change(run.name, put)
+
+
+def _dump(name: str, runs: Iterable[GridRun]) -> str:
+    data = {"name": name, "runs": [dataclasses.asdict(run) for run in runs]}
+    return json.dumps(data, ensure_ascii=False) + "\n"
 
 
 def _run(data: dict[str, Any]) -> GridRun:

@@ -6,8 +6,8 @@ Where it lies is in ``store``.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from artifacts.errors import CorruptArtifact
@@ -31,6 +31,11 @@ class Output:
     def path(self) -> str:
         """The file or folder, relative to the artifact."""
         return next(iter(self.files)).partition("/")[0]
+
+    def after(self, evicted: Output) -> Output:
+        """This output, made again after it was evicted; the earlier digest is superseded where it differs."""
+        digests = dict.fromkeys([*evicted.superseded, evicted.digest])
+        return replace(self, superseded=tuple(digest for digest in digests if digest != self.digest))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +75,21 @@ class Manifest:
         parts: dict[str, str] = self.code["parts"]
         return parts
 
+    @property
+    def payload(self) -> dict[str, int]:
+        """Path to size of every file that has to be there: those of the outputs that were not evicted."""
+        kept = [output.files for output in self.outputs.values() if not output.evicted]
+        return {path: size_bytes for paths in kept for path, size_bytes in paths.items()}
+
+    def problem(self, size_of: Callable[[str], int | None]) -> str | None:
+        """The first file that is not there with its size: ``"test.parquet: 120 of 4096 bytes"``."""
+        for path, size_bytes in self.payload.items():
+            found = size_of(path)
+            if found != size_bytes:
+                state = "missing" if found is None else f"{found} of {size_bytes} bytes"
+                return f"{path}: {state}"
+        return None
+
 
 FIELDS: dict[str, type] = {
     "key": str, "node": str, "stage": str, "schema": int, "params": dict, "labels": dict,
@@ -96,12 +116,26 @@ def parse(text: str, codes: dict[str, JSON]) -> Manifest:
     Raises:
         CorruptArtifact: the text is no manifest; the message names the field.
     """
+    return from_json(load(text), codes)
+
+
+def load(text: str) -> dict[str, JSON]:
+    """The JSON object in the text of a ``manifest.json``.
+
+    Raises:
+        CorruptArtifact: there is none.
+    """
     try:
         data = json.loads(text)
     except ValueError as error:
         raise CorruptArtifact(f"manifest.json is no JSON: {error}") from None
     if not isinstance(data, dict):
         raise CorruptArtifact("manifest.json is no JSON object")
+    return data
+
+
+def from_json(data: dict[str, Any], codes: dict[str, JSON]) -> Manifest:
+    """The manifest in a JSON object, whose parts it takes over; see ``parse``."""
     for name, kind in FIELDS.items():
         if not isinstance(data.get(name), kind):
             found = repr(data[name])[:40] if name in data else "missing"

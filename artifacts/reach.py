@@ -19,6 +19,7 @@ from artifacts.sources import (
     bound_by,
     dotted_names,
     imported_by,
+    parse,
 )
 
 EFFECTS = "<module>"
@@ -336,7 +337,7 @@ class Reader(ast.NodeVisitor):
 
     def _visit_quoted(self, annotation: str, place: str) -> None:
         try:
-            expression = ast.parse(annotation, mode="eval")
+            expression = parse(annotation, mode="eval")
         except SyntaxError:  # text that is no code, as in Literal["..."]
             return
         for node in ast.walk(expression):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,11 +17,12 @@ import duckdb
 import pyarrow as pa
 
 from artifacts import files
+from artifacts.curves import CURVE, Curve, curves_table
 from artifacts.errors import CorruptArtifact
 from artifacts.grids import Grids
 from artifacts.keys import JSON, canonical_json
 from artifacts.manifest import Manifest
-from artifacts.store import Store
+from artifacts.store import Reader, Store
 
 SCHEMA = Path(__file__).with_name("results.sql")
 
@@ -28,6 +31,8 @@ ARROW = {"BIGINT": pa.int64(), "DOUBLE": pa.float64(), "BOOLEAN": pa.bool_()}
 
 LABELS = ("dataset", "kind", "model", "half", "supervisor", "method", "seed")
 """Labels that are columns of ``nodes``."""
+
+N_READERS = 16
 
 METRICS = ("n", "accuracy", "auroc", "brier", "ece")
 """Metrics of a score that are columns of ``scores``."""
@@ -42,6 +47,16 @@ COPY_WEAK_LABELS = """
 INSERT INTO weak_labels
 SELECT files.key, files.output, rows.id, rows.weak_prob
 FROM read_parquet($files, filename = true) AS rows JOIN files ON files.file = rows.filename
+"""
+
+COPY_AUDITS = """
+INSERT INTO audits
+SELECT
+    nodes.dataset, nodes.params ->> '$.source.kind', nodes.started,
+    rows.split, rows.check, rows.value, rows.threshold, rows.verdict, rows.detail, nodes.key
+FROM read_parquet($files, filename = true) AS rows
+JOIN files ON files.file = rows.filename
+JOIN nodes ON nodes.stage = 'audit' AND nodes.key = files.key
 """
 
 # Which models of a pair are right on which test item: one row per pair and item.
@@ -158,6 +173,17 @@ def build(store: Store, path: Path) -> None:
         turn.release(remove=True)
 
 
+def shows(path: Path, run: str) -> bool:
+    """Whether the results at ``path`` have a run, by id; a store that is shared gets runs from other machines."""
+    if not path.exists():
+        return False
+    try:
+        with duckdb.connect(path, read_only=True) as connection:
+            return connection.execute("SELECT run FROM grids WHERE run = ?", [run]).fetchone() is not None
+    except duckdb.Error:
+        return False  # made by an earlier version
+
+
 def _discard(new: Path) -> None:
     """Remove an unfinished version, with what DuckDB keeps beside it."""
     for suffix in ("", ".wal", ".tmp"):
@@ -166,18 +192,28 @@ def _discard(new: Path) -> None:
 
 def _fill(connection: duckdb.DuckDBPyConnection, store: Store) -> None:
     """The tables that are copied."""
-    _insert(connection, "nodes", map(_node_row, store.manifests()))
+    found = store.listing()
+    manifests = list(found.manifests())
+    _insert(connection, "nodes", map(_node_row, manifests))
+    audits = sorted((m for m in manifests if m.stage == "audit"), key=lambda m: _utc(m.timings["started"]))
+    newest = {manifest.node: manifest for manifest in audits if found.get("audit", manifest.key)}.values()
+    _copy(connection, COPY_AUDITS, found, [_Wanted(manifest, "checks") for manifest in newest])
+    grids: list[dict[str, JSON]] = []
     scores: list[dict[str, JSON]] = []
     pairs: list[dict[str, JSON]] = []
-    predictions: dict[_File, None] = {}
-    weak_labels: dict[_File, None] = {}
+    predictions: dict[str, list[_Wanted]] = {}
+    weak_labels: dict[str, list[_Wanted]] = {}
+    curves: list[Curve] = []
     for grid in Grids(store).all():
         latest = grid.runs[-1]
+        grids.append({"grid": grid.name, "run": latest.id, "started": _utc(latest.started), "state": latest.state})
         for node in latest.nodes:
-            if node.key is None or node.stage not in ("score", "weak_labels"):
+            manifest = found.get(node.stage, node.key) if node.key is not None else None
+            if node.key is None or manifest is None:
                 continue
-            manifest = store.get(node.stage, node.key)
-            if manifest is None:
+            if CURVE in manifest.side:
+                curves.append(Curve(node.key, grid.name, node.stage, node.labels))
+            if node.stage not in ("score", "weak_labels"):
                 continue
             copied = predictions
             if node.stage == "score":
@@ -185,15 +221,17 @@ def _fill(connection: duckdb.DuckDBPyConnection, store: Store) -> None:
                 scores.append({"grid": grid.name, **node.labels, **metrics, "key": node.key})
             else:
                 copied = weak_labels
-            for output in manifest.outputs:
-                path = store.output_path(node.stage, node.key, output)
-                copied[_File(str(path), node.key, output)] = None
+            copied[node.key] = [_Wanted(manifest, output) for output in manifest.outputs]
         for pair in latest.pairs:
             pairs.append({"position": len(pairs), "grid": grid.name, **pair})
+    _insert(connection, "grids", grids)
     _insert(connection, "scores", scores)
     _insert(connection, "pairs", pairs)
-    _copy(connection, COPY_PREDICTIONS, list(predictions))
-    _copy(connection, COPY_WEAK_LABELS, list(weak_labels))
+    connection.register("curve_rows", curves_table(found, curves))
+    connection.execute("INSERT INTO curves BY NAME SELECT * FROM curve_rows")
+    connection.unregister("curve_rows")
+    _copy(connection, COPY_PREDICTIONS, found, chain.from_iterable(predictions.values()))
+    _copy(connection, COPY_WEAK_LABELS, found, chain.from_iterable(weak_labels.values()))
 
 
 def _node_row(manifest: Manifest) -> dict[str, JSON]:
@@ -222,11 +260,10 @@ def _utc(text: str) -> str:
     return moment.replace(tzinfo=None).isoformat(sep=" ")
 
 
-class _File(NamedTuple):
+class _Wanted(NamedTuple):
     """A Parquet file to copy."""
 
-    file: str
-    key: str
+    manifest: Manifest
     output: str
 
 
@@ -245,14 +282,18 @@ def _insert(connection: duckdb.DuckDBPyConnection, table: str, rows: Iterable[Ma
     connection.unregister("rows")
 
 
-def _copy(connection: duckdb.DuckDBPyConnection, statement: str, rows: list[_File]) -> None:
+def _copy(connection: duckdb.DuckDBPyConnection, statement: str, store: Reader, rows: Iterable[_Wanted]) -> None:
     """Run ``statement`` on files, with a table ``files`` that says what they are."""
-    if not rows:
+    wanted = list(rows)
+    if not wanted:
         return
-    columns = zip(_File._fields, map(pa.array, zip(*rows, strict=True)), strict=True)
-    connection.register("files", pa.table(dict(columns)))
+    with ThreadPoolExecutor(N_READERS) as readers:  # a store elsewhere fetches them
+        paths = readers.map(lambda one: store.output_path(one.manifest.stage, one.manifest.key, one.output), wanted)
+        listed = [str(path) for path in paths]
+    keys, outputs = [one.manifest.key for one in wanted], [one.output for one in wanted]
+    connection.register("files", pa.table({"file": listed, "key": keys, "output": outputs}))
     try:
-        connection.execute(statement, {"files": [row.file for row in rows]})
+        connection.execute(statement, {"files": listed})
     except duckdb.Error as error:
         reason = str(error).split("\n", 1)[0]
         raise CorruptArtifact(f"cannot read a table of the store: {reason}; see `w2s store verify`") from error

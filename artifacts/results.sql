@@ -51,6 +51,49 @@ CREATE TABLE scores (
 CREATE TABLE predictions (key VARCHAR, id VARCHAR, prob DOUBLE, gt_label TINYINT);
 CREATE TABLE weak_labels (key VARCHAR, split VARCHAR, id VARCHAR, weak_prob DOUBLE);
 
+-- What is known of the data of each audit: the newest of its kind, whichever grid made it. Facts have no verdict.
+CREATE TABLE audits (
+    dataset VARCHAR,
+    source VARCHAR,           -- folder, hub or offline
+    started TIMESTAMP,        -- UTC
+    split VARCHAR,            -- train and test are the raw files, all is across splits
+    "check" VARCHAR,
+    value DOUBLE,
+    threshold DOUBLE,         -- beyond which it is not ok
+    verdict VARCHAR,          -- ok, warn or fail
+    detail VARCHAR,
+    key VARCHAR
+);
+
+-- How the trainings of each grid's latest run went, one row per optimizer step.
+CREATE TABLE curves (
+    grid VARCHAR,
+    dataset VARCHAR,
+    kind VARCHAR,             -- gt, w2s, or pretrain
+    model VARCHAR,
+    half VARCHAR,
+    supervisor VARCHAR,
+    method VARCHAR,
+    seed BIGINT,
+    step BIGINT,              -- from 1
+    fraction DOUBLE,          -- of the training, after this step
+    loss DOUBLE,              -- of the effective batch, in nats
+    lr DOUBLE,
+    alpha DOUBLE,             -- weight of the student's own labels, where the loss has one
+    examples_per_s DOUBLE,    -- over some ten steps
+    tokens_per_s DOUBLE,      -- without padding
+    gt_accuracy DOUBLE,       -- on validation, against ground truth; NULL except at runtime.eval_at and the end
+    label_accuracy DOUBLE     -- on validation, against labels of the kind it is trained on
+);
+
+-- The latest run of each grid, which scores and pairs are of.
+CREATE TABLE grids (
+    grid VARCHAR,
+    run VARCHAR,
+    started TIMESTAMP,        -- UTC
+    state VARCHAR             -- running, complete, failed or interrupted, when this file was built
+);
+
 -- What each grid compares: three keys of scores, NULL while unknown; self-training (weak = strong) has no ceiling.
 CREATE TABLE pairs (
     position BIGINT,          -- in the order of the grid files, so that ladders sort as they were written

@@ -6,17 +6,22 @@ Nothing is imported and no reference is followed here: that is ``fingerprint``.
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import importlib.util
+import threading
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from artifacts.errors import FingerprintError
 from artifacts.normal_form import Function, Import, is_inert
+
+PARSING = threading.Lock()
+PARSE_ATTEMPTS = 50
 
 
 class Source(NamedTuple):
@@ -222,11 +227,25 @@ def registration(call: ast.AST) -> tuple[ast.expr, str] | None:
     return None
 
 
+def parse(text: str | bytes, mode: Literal["exec", "eval"] = "exec") -> ast.mod:
+    """``ast.parse``, which CPython 3.11 may refuse while another thread parses.
+
+    All threads count the depth of their trees in one place there (https://github.com/python/cpython/issues/106905).
+    A tree that comes back is right.
+    """
+    for _ in range(PARSE_ATTEMPTS):
+        # Other threads of ours wait; Prefect and inspect parse, too, and do not.
+        with PARSING, contextlib.suppress(SystemError):
+            return ast.parse(text, mode=mode)
+    return ast.parse(text, mode=mode)
+
+
 def _tabulate(name: str, source: Source) -> Module:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an invalid escape is the importer's business
-            tree = ast.parse(source.text)
+            tree = parse(source.text)
+        assert isinstance(tree, ast.Module)
     except SyntaxError as error:
         raise FingerprintError(f"{source.path}:{error.lineno or 1}: {error.msg}") from error
     except ValueError as error:  # null bytes, before Python 3.12

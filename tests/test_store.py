@@ -15,19 +15,19 @@ import pytest
 from artifacts import files
 from artifacts.digests import digest_output
 from artifacts.errors import ForeignStore, MissingArtifact, StorageFull
+from artifacts.local_store import LocalStore
 from artifacts.manifest import Output, dump
-from artifacts.store import Store
 from tests.toy_artifacts import KEY, STAGE, digest, manifest, publish, write_draft
 
 OTHER = "b" * 64
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path / "store")
 
 
-def rewrite_manifest(store: Store, change: Callable[[dict], None]) -> None:
+def rewrite_manifest(store: LocalStore, change: Callable[[dict], None]) -> None:
     path = store.folder(STAGE, KEY) / "manifest.json"
     data = json.loads(path.read_text())
     change(data)
@@ -37,7 +37,7 @@ def rewrite_manifest(store: Store, change: Callable[[dict], None]) -> None:
 # Opening
 
 
-def test_reading_an_absent_store_finds_nothing_and_creates_nothing(store: Store) -> None:
+def test_reading_an_absent_store_finds_nothing_and_creates_nothing(store: LocalStore) -> None:
     assert store.get(STAGE, KEY) is None
     assert list(store.manifests()) == []
     assert store.running() == []
@@ -45,7 +45,7 @@ def test_reading_an_absent_store_finds_nothing_and_creates_nothing(store: Store)
     assert not store.root.exists()
 
 
-def test_first_write_creates_the_marker(store: Store) -> None:
+def test_first_write_creates_the_marker(store: LocalStore) -> None:
     publish(store)
     assert json.loads((store.root / "store.json").read_text()) == {"format": "w2s-store", "version": 1}
 
@@ -53,82 +53,82 @@ def test_first_write_creates_the_marker(store: Store) -> None:
 def test_folder_with_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(ForeignStore, match=r"no store\.json, but 'thesis\.tex'; choose an empty"):
-        Store(tmp_path)
+        LocalStore(tmp_path)
 
 
 def test_store_of_another_version_is_refused(tmp_path: Path) -> None:
     (tmp_path / "store.json").write_text('{"format": "w2s-store", "version": 2}')
     with pytest.raises(ForeignStore, match='"version": 2}, but this w2s reads w2s-store version 1'):
-        Store(tmp_path)
+        LocalStore(tmp_path)
 
 
 def test_unreadable_marker_is_refused(tmp_path: Path) -> None:
     (tmp_path / "store.json").write_text("[]")
     with pytest.raises(ForeignStore):
-        Store(tmp_path)
+        LocalStore(tmp_path)
 
 
 def test_file_in_place_of_the_store_is_refused(tmp_path: Path) -> None:
     (tmp_path / "store").touch()
     with pytest.raises(ForeignStore, match="is a file"):
-        Store(tmp_path / "store")
+        LocalStore(tmp_path / "store")
 
 
 def test_store_whose_creation_was_killed_opens(tmp_path: Path) -> None:
     (tmp_path / f"{files.TEMPORARY}123").touch()
-    publish(Store(tmp_path))
+    publish(LocalStore(tmp_path))
 
 
 # Publishing and reading
 
 
-def test_published_manifest_is_read_back_whole(store: Store) -> None:
+def test_published_manifest_is_read_back_whole(store: LocalStore) -> None:
     assert publish(store) == manifest()
-    assert Store(store.root).get(STAGE, KEY) == manifest()
+    assert LocalStore(store.root).get(STAGE, KEY) == manifest()
 
 
-def test_output_path_is_where_the_files_lie(store: Store) -> None:
+def test_output_path_is_where_the_files_lie(store: LocalStore) -> None:
     publish(store)
     assert (store.output_path(STAGE, KEY, "model") / "weights.bin").read_text() == "weights"
 
 
-def test_output_path_of_an_absent_artifact_is_an_error(store: Store) -> None:
+def test_output_path_of_an_absent_artifact_is_an_error(store: LocalStore) -> None:
     with pytest.raises(MissingArtifact, match="model is absent; run the grid again"):
         store.output_path(STAGE, KEY, "model")
 
 
-def test_draft_is_removed_when_its_block_fails(store: Store) -> None:
+def test_draft_is_removed_when_its_block_fails(store: LocalStore) -> None:
     with pytest.raises(ZeroDivisionError), store.draft(STAGE, KEY):
         raise ZeroDivisionError
     assert files.names(store.root / STAGE) == []
     assert store.get(STAGE, KEY) is None
 
 
-def test_full_device_in_a_draft_is_one_line(store: Store) -> None:
+def test_full_device_in_a_draft_is_one_line(store: LocalStore) -> None:
     with pytest.raises(StorageFull, match="no space left at"), store.draft(STAGE, KEY):
         raise RuntimeError("No space left on device (os error 28)")
     assert files.names(store.root / STAGE) == []
 
 
-def test_output_that_was_not_written_is_refused(store: Store) -> None:
+def test_output_that_was_not_written_is_refused(store: LocalStore) -> None:
     with store.draft(STAGE, KEY) as draft, pytest.raises(ValueError, match=r"model/config\.json: missing"):
         store.publish(draft, manifest())
 
 
-def test_first_published_stands(store: Store) -> None:
+def test_first_published_stands(store: LocalStore) -> None:
     publish(store, weights="first")
     assert publish(store, weights="other") == manifest(weights="first")
     assert (store.output_path(STAGE, KEY, "model") / "weights.bin").read_text() == "first"
     assert files.names(store.root / STAGE) == [KEY]
 
 
-def test_manifests_yields_every_artifact(store: Store) -> None:
+def test_manifests_yields_every_artifact(store: LocalStore) -> None:
     publish(store)
     publish(store, key=OTHER)
     assert [found.key for found in store.manifests()] == [KEY, OTHER]
 
 
-def test_manifests_of_one_code_share_it(store: Store) -> None:
+def test_manifests_of_one_code_share_it(store: LocalStore) -> None:
     publish(store)
     publish(store, key=OTHER)
     first, second = store.manifests()
@@ -138,55 +138,55 @@ def test_manifests_of_one_code_share_it(store: Store) -> None:
 # Broken artifacts
 
 
-def truncate(store: Store) -> None:
+def truncate(store: LocalStore) -> None:
     (store.folder(STAGE, KEY) / "model" / "weights.bin").write_text("wei")
 
 
-def delete_file(store: Store) -> None:
+def delete_file(store: LocalStore) -> None:
     (store.folder(STAGE, KEY) / "model" / "weights.bin").unlink()
 
 
-def delete_manifest(store: Store) -> None:
+def delete_manifest(store: LocalStore) -> None:
     (store.folder(STAGE, KEY) / "manifest.json").unlink()
 
 
-def garble_manifest(store: Store) -> None:
+def garble_manifest(store: LocalStore) -> None:
     (store.folder(STAGE, KEY) / "manifest.json").write_bytes(b"\xff{")
 
 
-def cut_manifest(store: Store) -> None:
+def cut_manifest(store: LocalStore) -> None:
     (store.folder(STAGE, KEY) / "manifest.json").write_text('{"key": ')
 
 
-def take_field(store: Store) -> None:
+def take_field(store: LocalStore) -> None:
     rewrite_manifest(store, lambda data: data.pop("params"))
 
 
-def take_code(store: Store) -> None:
+def take_code(store: LocalStore) -> None:
     rewrite_manifest(store, lambda data: data["code"].pop("parts"))
 
 
-def take_output_field(store: Store) -> None:
+def take_output_field(store: LocalStore) -> None:
     rewrite_manifest(store, lambda data: data["outputs"]["model"].pop("evicted"))
 
 
-def take_input_digest(store: Store) -> None:
+def take_input_digest(store: LocalStore) -> None:
     rewrite_manifest(store, lambda data: data["inputs"]["train"].pop("digest"))
 
 
-def point_outside(store: Store) -> None:
+def point_outside(store: LocalStore) -> None:
     rewrite_manifest(store, lambda data: data["outputs"]["model"].update(files={"../../x": 1}))
 
 
-def point_to_root(store: Store) -> None:
+def point_to_root(store: LocalStore) -> None:
     rewrite_manifest(store, lambda data: data["outputs"]["model"].update(files={"/etc/passwd": 1}))
 
 
-def take_all_files(store: Store) -> None:
+def take_all_files(store: LocalStore) -> None:
     rewrite_manifest(store, lambda data: data["outputs"]["model"].update(files={}))
 
 
-def swap_key(store: Store) -> None:
+def swap_key(store: LocalStore) -> None:
     rewrite_manifest(store, lambda data: data.update(key=OTHER))
 
 
@@ -210,7 +210,9 @@ each_break = pytest.mark.parametrize("break_it", BREAKS, ids=lambda function: fu
 
 
 @each_break
-def test_broken_artifact_counts_as_absent_and_says_why(store: Store, break_it: Callable[[Store], None]) -> None:
+def test_broken_artifact_counts_as_absent_and_says_why(
+    store: LocalStore, break_it: Callable[[LocalStore], None]
+) -> None:
     publish(store)
     break_it(store)
     assert store.get(STAGE, KEY) is None
@@ -218,7 +220,7 @@ def test_broken_artifact_counts_as_absent_and_says_why(store: Store, break_it: C
 
 
 @each_break
-def test_broken_artifact_is_replaced_without_help(store: Store, break_it: Callable[[Store], None]) -> None:
+def test_broken_artifact_is_replaced_without_help(store: LocalStore, break_it: Callable[[LocalStore], None]) -> None:
     publish(store)
     break_it(store)
     assert publish(store, weights="anew") == manifest(weights="anew")
@@ -226,14 +228,14 @@ def test_broken_artifact_is_replaced_without_help(store: Store, break_it: Callab
 
 
 @each_break
-def test_gc_removes_a_broken_artifact(store: Store, break_it: Callable[[Store], None]) -> None:
+def test_gc_removes_a_broken_artifact(store: LocalStore, break_it: Callable[[LocalStore], None]) -> None:
     publish(store)
     break_it(store)
     store.gc({(STAGE, KEY)}, dry_run=False)
     assert not store.folder(STAGE, KEY).exists()
 
 
-def test_broken_artifact_is_warned_of_once(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+def test_broken_artifact_is_warned_of_once(store: LocalStore, caplog: pytest.LogCaptureFixture) -> None:
     publish(store)
     truncate(store)
     with caplog.at_level(logging.WARNING, logger="w2s.store"):
@@ -244,19 +246,19 @@ def test_broken_artifact_is_warned_of_once(store: Store, caplog: pytest.LogCaptu
     ]
 
 
-def test_whole_artifact_has_no_problem(store: Store) -> None:
+def test_whole_artifact_has_no_problem(store: LocalStore) -> None:
     publish(store)
     assert store.problem(STAGE, KEY) is None
 
 
-def test_manifests_passes_over_what_it_cannot_read(store: Store) -> None:
+def test_manifests_passes_over_what_it_cannot_read(store: LocalStore) -> None:
     publish(store)
     publish(store, key=OTHER)
     cut_manifest(store)
     assert [found.key for found in store.manifests()] == [OTHER]
 
 
-def test_manifests_yields_an_artifact_without_its_files(store: Store) -> None:
+def test_manifests_yields_an_artifact_without_its_files(store: LocalStore) -> None:
     publish(store)
     delete_file(store)
     assert [found.key for found in store.manifests()] == [KEY]
@@ -265,7 +267,7 @@ def test_manifests_yields_an_artifact_without_its_files(store: Store) -> None:
 # Eviction
 
 
-def test_evicted_artifact_still_counts_as_done(store: Store) -> None:
+def test_evicted_artifact_still_counts_as_done(store: LocalStore) -> None:
     publish(store)
     store.evict(STAGE, KEY, "model")
     found = store.get(STAGE, KEY)
@@ -274,19 +276,19 @@ def test_evicted_artifact_still_counts_as_done(store: Store) -> None:
     assert not (store.folder(STAGE, KEY) / "model").exists()
 
 
-def test_output_path_of_an_evicted_output_is_an_error(store: Store) -> None:
+def test_output_path_of_an_evicted_output_is_an_error(store: LocalStore) -> None:
     publish(store)
     store.evict(STAGE, KEY, "model")
     with pytest.raises(MissingArtifact, match="model is evicted"):
         store.output_path(STAGE, KEY, "model")
 
 
-def test_evicting_what_is_absent_is_an_error(store: Store) -> None:
+def test_evicting_what_is_absent_is_an_error(store: LocalStore) -> None:
     with pytest.raises(MissingArtifact, match="nothing to evict"):
         store.evict(STAGE, KEY, "model")
 
 
-def test_evicting_twice_is_fine(store: Store) -> None:
+def test_evicting_twice_is_fine(store: LocalStore) -> None:
     publish(store)
     store.evict(STAGE, KEY, "model")
     store.evict(STAGE, KEY, "model")
@@ -294,21 +296,21 @@ def test_evicting_twice_is_fine(store: Store) -> None:
 
 
 def test_eviction_while_an_artifact_is_looked_at_does_not_make_it_broken(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(store)
     real_size_bytes = files.size_bytes
 
     def size_bytes(path: Path | str) -> int | None:
         monkeypatch.setattr(files, "size_bytes", real_size_bytes)
-        Store(store.root).evict(STAGE, KEY, "model")
+        LocalStore(store.root).evict(STAGE, KEY, "model")
         return real_size_bytes(path)
 
     monkeypatch.setattr(files, "size_bytes", size_bytes)
     assert store.get(STAGE, KEY) is not None
 
 
-def test_publishing_brings_evicted_files_back(store: Store) -> None:
+def test_publishing_brings_evicted_files_back(store: LocalStore) -> None:
     publish(store)
     store.evict(STAGE, KEY, "model")
     assert publish(store) == manifest()
@@ -316,7 +318,7 @@ def test_publishing_brings_evicted_files_back(store: Store) -> None:
     assert files.names(store.root / STAGE) == [KEY]
 
 
-def test_other_bytes_supersede_the_evicted_ones(store: Store) -> None:
+def test_other_bytes_supersede_the_evicted_ones(store: LocalStore) -> None:
     publish(store, weights="first")
     store.evict(STAGE, KEY, "model")
     again = publish(store, weights="second")
@@ -326,14 +328,14 @@ def test_other_bytes_supersede_the_evicted_ones(store: Store) -> None:
     assert (store.folder(STAGE, KEY) / "side" / "curve.txt").read_text() == "curve of second"
 
 
-def test_superseded_digests_accumulate_until_they_return(store: Store) -> None:
+def test_superseded_digests_accumulate_until_they_return(store: LocalStore) -> None:
     for weights in ("first", "second", "first"):
         again = publish(store, weights=weights)
         store.evict(STAGE, KEY, "model")
     assert again.outputs["model"].superseded == (digest("second"),)
 
 
-def test_output_that_was_not_evicted_stands(store: Store) -> None:
+def test_output_that_was_not_evicted_stands(store: LocalStore) -> None:
     def publish_two(rows: str) -> None:
         made = manifest(weights=rows)
         outputs = {**made.outputs, "rows": Output(digest(rows), {"rows.txt": len(rows)})}
@@ -353,7 +355,7 @@ def test_output_that_was_not_evicted_stands(store: Store) -> None:
 # Verify
 
 
-def publish_table(store: Store, values: list[int]) -> Path:
+def publish_table(store: LocalStore, values: list[int]) -> Path:
     with store.draft(STAGE, KEY) as draft:
         path = draft / "rows.parquet"
         pq.write_table(pa.table({"x": values}), path)
@@ -362,12 +364,12 @@ def publish_table(store: Store, values: list[int]) -> Path:
     return store.output_path(STAGE, KEY, "rows")
 
 
-def test_verify_finds_nothing_in_a_whole_store(store: Store) -> None:
+def test_verify_finds_nothing_in_a_whole_store(store: LocalStore) -> None:
     publish_table(store, [1, 2, 3])
     assert list(store.verify()) == []
 
 
-def test_verify_finds_other_values_of_the_same_size(store: Store, tmp_path: Path) -> None:
+def test_verify_finds_other_values_of_the_same_size(store: LocalStore, tmp_path: Path) -> None:
     path = publish_table(store, [1, 2, 3])
     other = tmp_path / "other.parquet"
     pq.write_table(pa.table({"x": [1, 2, 4]}), other)
@@ -377,20 +379,20 @@ def test_verify_finds_other_values_of_the_same_size(store: Store, tmp_path: Path
     assert problem.what.startswith("rows: digest ")
 
 
-def test_verify_finds_a_table_that_cannot_be_read(store: Store) -> None:
+def test_verify_finds_a_table_that_cannot_be_read(store: LocalStore) -> None:
     path = publish_table(store, [1, 2, 3])
     path.write_bytes(b"\0" * path.stat().st_size)
     (problem,) = store.verify()
     assert "is no readable Parquet file" in problem.what
 
 
-def test_verify_finds_broken_artifacts(store: Store) -> None:
+def test_verify_finds_broken_artifacts(store: LocalStore) -> None:
     publish(store)
     truncate(store)
     assert [problem.what for problem in store.verify()] == ["model/weights.bin: 3 of 7 bytes"]
 
 
-def test_verify_passes_over_evicted_outputs(store: Store) -> None:
+def test_verify_passes_over_evicted_outputs(store: LocalStore) -> None:
     publish(store)
     store.evict(STAGE, KEY, "model")
     assert list(store.verify()) == []
@@ -399,7 +401,7 @@ def test_verify_passes_over_evicted_outputs(store: Store) -> None:
 # Garbage
 
 
-def test_gc_removes_what_is_not_kept(store: Store) -> None:
+def test_gc_removes_what_is_not_kept(store: LocalStore) -> None:
     publish(store)
     publish(store, key=OTHER)
     (removed,) = store.gc({(STAGE, OTHER)}, dry_run=False)
@@ -409,7 +411,7 @@ def test_gc_removes_what_is_not_kept(store: Store) -> None:
     assert files.names(store.root / "broken") == []
 
 
-def test_gc_dry_run_says_the_same_and_removes_nothing(store: Store) -> None:
+def test_gc_dry_run_says_the_same_and_removes_nothing(store: LocalStore) -> None:
     publish(store)
     publish(store, key=OTHER)
     truncate(store)
@@ -420,7 +422,7 @@ def test_gc_dry_run_says_the_same_and_removes_nothing(store: Store) -> None:
     assert store.gc(set(), dry_run=False) == []
 
 
-def test_gc_leaves_what_is_claimed(store: Store) -> None:
+def test_gc_leaves_what_is_claimed(store: LocalStore) -> None:
     publish(store)
     with store.claim(STAGE, KEY), store.draft(STAGE, KEY) as draft:
         assert store.gc(set(), dry_run=True) == []
@@ -429,7 +431,7 @@ def test_gc_leaves_what_is_claimed(store: Store) -> None:
     assert store.get(STAGE, KEY) is not None
 
 
-def test_gc_removes_drafts_that_nobody_works_on(store: Store) -> None:
+def test_gc_removes_drafts_that_nobody_works_on(store: LocalStore) -> None:
     with store.draft(STAGE, KEY) as draft:
         write_draft(draft)
         (removed,) = store.gc(set(), dry_run=False)
@@ -437,7 +439,7 @@ def test_gc_removes_drafts_that_nobody_works_on(store: Store) -> None:
     assert removed.what == f"{STAGE}/{draft.name}"
 
 
-def test_gc_removes_what_an_interrupted_eviction_left(store: Store) -> None:
+def test_gc_removes_what_an_interrupted_eviction_left(store: LocalStore) -> None:
     publish(store)
     store.evict(STAGE, KEY, "model")
     place = store.folder(STAGE, KEY)
@@ -452,7 +454,7 @@ def test_gc_removes_what_an_interrupted_eviction_left(store: Store) -> None:
     assert files.names(place) == ["manifest.json", "side"]
 
 
-def test_gc_removes_lock_files_that_nobody_holds(store: Store) -> None:
+def test_gc_removes_lock_files_that_nobody_holds(store: LocalStore) -> None:
     with store.claim(STAGE, OTHER):
         (store.root / "claims" / f"{STAGE}-{KEY}.lock").touch()
         removed = store.gc(set(), dry_run=False)

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.grids import Grids
-from artifacts.store import Store
+from artifacts.local_store import LocalStore
 from tests.toy_artifacts import KEY, STAGE, manifest, run_of, write_draft
 
 CHANGES = ("mkdir", "rename", "replace", "unlink", "rmdir", "fsync", "write", "ftruncate", "pwrite")
 
 
-def publish(store: Store, weights: str = "weights") -> None:
+def publish(store: LocalStore, weights: str = "weights") -> None:
     """All that a run does for one node."""
     stop = threading.Event()
     stop.set()  # A claim that is not free at once is a failure here.
@@ -32,27 +32,27 @@ def publish(store: Store, weights: str = "weights") -> None:
         store.publish(draft, manifest(weights=weights))
 
 
-def publish_other_bytes(store: Store) -> None:
+def publish_other_bytes(store: LocalStore) -> None:
     """The same node, by a machine that rounds otherwise."""
     publish(store, "otherwise")
 
 
-def evict(store: Store) -> None:
+def evict(store: LocalStore) -> None:
     """Remove the weights."""
     store.evict(STAGE, KEY, "model")
 
 
-def gc(store: Store) -> None:
+def gc(store: LocalStore) -> None:
     """Remove everything."""
     store.gc(set(), dry_run=False)
 
 
-def run_grid(store: Store) -> None:
+def run_grid(store: LocalStore) -> None:
     """Write down a run from beginning to end."""
     Grids(store).start(run_of()).finish(run_of(key=KEY), "complete")
 
 
-OPERATIONS: dict[str, Callable[[Store], None]] = {
+OPERATIONS: dict[str, Callable[[LocalStore], None]] = {
     operation.__name__: operation for operation in (publish, publish_other_bytes, evict, gc, run_grid)
 }
 
@@ -85,7 +85,7 @@ def main() -> None:
         child = os.fork()
         if child == 0:
             die_at(n)
-            OPERATIONS[operation](Store(Path(root)))
+            OPERATIONS[operation](LocalStore(Path(root)))
             os._exit(0)
         _, status = os.waitpid(child, 0)
         is_killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL

@@ -16,8 +16,8 @@ import pytest
 
 from artifacts import files
 from artifacts.grids import Grids
+from artifacts.local_store import LocalStore
 from artifacts.manifest import Manifest
-from artifacts.store import Store
 from tests.crash import mortal
 from tests.toy_artifacts import KEY, STAGE, digest, manifest, run_of
 
@@ -53,40 +53,42 @@ def kill_at() -> Iterator[KillAt]:
         process.stdin.close()
 
 
-def deaths(kill_at: KillAt, operation: str, prepare: Callable[[Store], None], tmp_path: Path) -> Iterator[Store]:
+def deaths(
+    kill_at: KillAt, operation: str, prepare: Callable[[LocalStore], None], tmp_path: Path
+) -> Iterator[LocalStore]:
     """A store after each possible death of an operation, and at last after its end."""
     n, is_killed = 0, True
     while is_killed:
         root = tmp_path / str(n)
-        prepare(Store(root))
+        prepare(LocalStore(root))
         is_killed = kill_at(operation, root, n)
-        yield Store(root)
+        yield LocalStore(root)
         n += 1
     assert n > 5, "nothing was killed"
 
 
-def nothing(store: Store) -> None:
+def nothing(store: LocalStore) -> None:
     """A store that was never written."""
 
 
-def break_it(store: Store) -> None:
+def break_it(store: LocalStore) -> None:
     mortal.publish(store, "broken")
     (store.output_path(STAGE, KEY, "model") / "weights.bin").unlink()
 
 
-def publish_and_evict(store: Store) -> None:
+def publish_and_evict(store: LocalStore) -> None:
     mortal.publish(store)
     mortal.evict(store)
 
 
-def weights_of(store: Store, found: Manifest) -> str:
+def weights_of(store: LocalStore, found: Manifest) -> str:
     """The weights that are stored, which are those that the manifest says."""
     text = (store.output_path(STAGE, KEY, "model") / "weights.bin").read_text()
     assert digest(text) == found.outputs["model"].digest
     return text
 
 
-def assert_next_run_succeeds(store: Store) -> None:
+def assert_next_run_succeeds(store: LocalStore) -> None:
     """Without unlocking or cleaning anything."""
     assert store.running() == []
     mortal.publish(store)
@@ -95,7 +97,7 @@ def assert_next_run_succeeds(store: Store) -> None:
     assert weights_of(store, found)
 
 
-def assert_gc_leaves_no_rubbish(store: Store) -> None:
+def assert_gc_leaves_no_rubbish(store: LocalStore) -> None:
     store.gc({(STAGE, KEY)}, dry_run=False)
     assert files.names(store.root / STAGE) == [KEY]
     assert files.names(store.root / "broken") == []
@@ -174,9 +176,9 @@ def test_killed_run_leaves_a_grid_file_that_can_be_read(kill_at: KillAt, tmp_pat
 
 WORK = """
 import pathlib, sys
-from artifacts.store import Store
+from artifacts.local_store import LocalStore
 from tests.toy_artifacts import KEY, STAGE, publish
-store = Store(pathlib.Path(sys.argv[1]))
+store = LocalStore(pathlib.Path(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()
 with store.claim(STAGE, KEY):
@@ -187,18 +189,18 @@ with store.claim(STAGE, KEY):
 
 HOLD = """
 import pathlib, sys
-from artifacts.store import Store
+from artifacts.local_store import LocalStore
 from tests.toy_artifacts import KEY, STAGE
-with Store(pathlib.Path(sys.argv[1])).claim(STAGE, KEY, label="holder"):
+with LocalStore(pathlib.Path(sys.argv[1])).claim(STAGE, KEY, label="holder"):
     print("ready", flush=True)
     sys.stdin.readline()
 """
 
 PUBLISH_AT_ONCE = """
 import pathlib, sys
-from artifacts.store import Store
+from artifacts.local_store import LocalStore
 from tests.toy_artifacts import KEY, STAGE, manifest, write_draft
-store = Store(pathlib.Path(sys.argv[1]))
+store = LocalStore(pathlib.Path(sys.argv[1]))
 weights = sys.argv[2]
 with store.draft(STAGE, KEY) as draft:
     write_draft(draft, weights)
@@ -208,7 +210,7 @@ with store.draft(STAGE, KEY) as draft:
 """
 
 
-def start(program: str, store: Store, *args: str) -> subprocess.Popen[str]:
+def start(program: str, store: LocalStore, *args: str) -> subprocess.Popen[str]:
     """A process that has said that it is ready."""
     process = subprocess.Popen(
         [sys.executable, "-c", program, str(store.root), *args],
@@ -232,13 +234,13 @@ def let_go(processes: list[subprocess.Popen[str]]) -> list[str]:
 
 
 def test_node_that_several_processes_want_is_executed_once(tmp_path: Path) -> None:
-    store = Store(tmp_path / "store")
+    store = LocalStore(tmp_path / "store")
     said = let_go([start(WORK, store) for _ in range(3)])
     assert sorted(said) == ["", "", "executed\n"]
 
 
 def test_first_of_several_publishers_wins_and_all_get_what_stands(tmp_path: Path) -> None:
-    store = Store(tmp_path / "store")
+    store = LocalStore(tmp_path / "store")
     said = let_go([start(PUBLISH_AT_ONCE, store, weights) for weights in ("a", "b", "c")])
     found = store.get(STAGE, KEY)
     assert found is not None
@@ -248,7 +250,7 @@ def test_first_of_several_publishers_wins_and_all_get_what_stands(tmp_path: Path
 
 
 def test_claim_of_a_killed_process_is_free(tmp_path: Path) -> None:
-    store = Store(tmp_path / "store")
+    store = LocalStore(tmp_path / "store")
     holder = start(HOLD, store)
     assert [(claim.pid, claim.label) for claim in store.running()] == [(holder.pid, "holder")]
     holder.kill()
