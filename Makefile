@@ -24,6 +24,7 @@ check: $(SETUP)
 
 bench: $(SETUP)
 	$(BIN)/python bench/plan.py
+	$(BIN)/python bench/memory.py
 
 golden: $(SETUP)
 	$(BIN)/python -m tests.golden

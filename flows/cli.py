@@ -15,7 +15,10 @@ from rich.console import Console
 
 from artifacts.errors import UsageError, W2sError
 from flows.home import Home
-from flows.load import load_grid, parse_value, preset_names
+from flows.load import load_grid, overridden_grid, parse_value, preset_names
+from flows.store_cli import store_app
+from w2s_core.config import GridConfig
+from w2s_core.datasets import DATASETS
 
 app = typer.Typer(
     help="Weak-to-strong generalization experiments as cached stages.\n\n"
@@ -25,7 +28,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-store_app = typer.Typer(help="Check and clean the artifact store.", no_args_is_help=True)
 app.add_typer(store_app, name="store")
 
 console = Console()
@@ -69,15 +71,16 @@ def program() -> str:
     return os.path.relpath(used)
 
 
-def _config(
-    grid: str,
-    source: str | None,
-    datasets: str | None,
-    models: str | None,
-    methods: str | None,
-    seeds: str | None,
+def _overrides(
     overrides: list[str] | None,
-) -> Any:
+    *,
+    source: str | None = None,
+    datasets: str | None = None,
+    models: str | None = None,
+    methods: str | None = None,
+    seeds: str | None = None,
+) -> dict[str, Any]:
+    """The fields that options set, by dotted name."""
     fields: dict[str, Any] = {}
     for pair in overrides or []:
         name, equals, value = pair.partition("=")
@@ -93,7 +96,15 @@ def _config(
         fields["models"] = models  # a ladder
     if seeds is not None:
         fields["seeds"] = [parse_value(word.strip()) for word in seeds.split(",")]
-    return load_grid(grid, fields)
+    return fields
+
+
+def _data_grid(
+    datasets: list[str], source: str | None, overrides: list[str] | None, models: str | None = None
+) -> GridConfig:
+    """A grid that is asked for its data only: whatever rows there are will do."""
+    values = {"name": "data", "datasets": datasets, "self_training": True, "data": {"allow_fewer": True}}
+    return overridden_grid(values, _overrides(overrides, source=source, models=models), "options")
 
 
 @app.command()
@@ -132,7 +143,10 @@ def plan(
     from flows.run import Session
     from flows.show_plan import as_records, print_plan
 
-    config = _config(grid, source, datasets, models, methods, seeds, overrides)
+    config = load_grid(
+        grid,
+        _overrides(overrides, source=source, datasets=datasets, models=models, methods=methods, seeds=seeds),
+    )
     session = Session.open(config, Home.from_environment(), update=update, rehash=rehash)
     if as_json:
         json.dump(as_records(session.plan), sys.stdout, indent=1)
@@ -166,7 +180,9 @@ def run(
     more = list(overrides or [])
     more += [f"runtime.workers={workers}"] if workers is not None else []
     more += [f"runtime.threads={threads}"] if threads is not None else []
-    config = _config(grid, source, datasets, models, methods, seeds, more)
+    config = load_grid(
+        grid, _overrides(more, source=source, datasets=datasets, models=models, methods=methods, seeds=seeds)
+    )
     session = Session.open(config, Home.from_environment(), update=update, rehash=rehash)
     if not session.plan.pending:
         session.record_fresh()
@@ -179,6 +195,21 @@ def run(
     from flows.launch import launch
 
     sys.exit(launch(session, console, program(), grid, sys.argv[1:]))
+
+
+@app.command()
+def up(
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Of the server; default: 4200, or that of the server in use.")
+    ] = None,
+) -> None:
+    """Serve the Prefect UI and the deployments of this project, until Ctrl-C.
+
+    Example: w2s up
+    """
+    from flows.up import up as serve
+
+    serve(Home.from_environment(), console, port)
 
 
 @app.command()
@@ -230,7 +261,7 @@ def sql(
     format: Format = "table",
     output: Output = None,
 ) -> None:
-    """Ask the results file; read-only. Tables: scores, predictions, weak_labels, nodes, pairs; views: pgr, …
+    """Ask the results file; read-only. Tables: scores, predictions, weak_labels, curves, nodes, pairs; views: pgr, …
 
     Example: w2s sql "SELECT dataset, median(pgr) FROM pgr WHERE flag IS NULL GROUP BY dataset"
     """
@@ -249,11 +280,10 @@ def grids(
     Example: w2s grids
     """
     from artifacts.grids import Grids
-    from artifacts.store import Store
     from flows.show_status import print_grids
 
     if drop is not None:
-        Grids(Store(Home.from_environment().store)).drop(drop)
+        Grids(Home.from_environment().open_store()).drop(drop)
         console.print(f"dropped {drop}; `w2s store gc --dry-run` shows what that frees", highlight=False)
         return
     print_grids(console, Home.from_environment(), preset_names())
@@ -272,6 +302,52 @@ def datasets(format: Format = "table", output: Output = None) -> None:
 
 
 @app.command()
+def audit(
+    datasets: Annotated[list[str], typer.Argument(metavar="DATASETS", help="Names, or 'all'.")],
+    source: Source = None,
+    models: Annotated[str | None, typer.Option(help="A ladder, or names: also count in their tokens.")] = None,
+    format: Format = "table",
+    output: Output = None,
+    overrides: Overrides = None,
+) -> None:
+    """Say whether datasets can be trusted: sizes, balance, duplicates, and what gives a label away.
+
+    Example: w2s audit sst2 sciq --source my-data
+    """
+    from flows.audits import checks_table, print_audits, run_audits
+    from flows.tables import show
+
+    home = Home.from_environment()
+    if datasets == ["all"]:
+        datasets = list(DATASETS)
+    config = _data_grid(datasets, source, overrides, models)
+    with_models = models is not None or config.source == "offline"
+    audits = run_audits(config, home, with_models=with_models)
+    store = home.open_store()
+    if format == "table" and output is None:
+        print_audits(console, store, audits)
+    else:
+        show(checks_table(store, audits), format, output=output)
+
+
+@app.command("show")
+def show_examples(
+    dataset: Annotated[str, typer.Argument(help="Its name.")],
+    source: Source = None,
+    n: Annotated[int, typer.Option("--n", min=1, help="How many groups of examples.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    overrides: Overrides = None,
+) -> None:
+    """Print examples as models read them, with their labels and groups.
+
+    Example: w2s show sciq --source my-data
+    """
+    from flows.examples import print_examples
+
+    print_examples(console, _data_grid([dataset], source, overrides), n, as_json=as_json)
+
+
+@app.command()
 def models(format: Format = "table", output: Output = None) -> None:
     """List the models and the ladders.
 
@@ -281,42 +357,6 @@ def models(format: Format = "table", output: Output = None) -> None:
     from flows.tables import show
 
     show(models_table(), format, output=output)
-
-
-@store_app.command()
-def verify() -> None:
-    """Read everything in the store, and say what is not as its manifest says.
-
-    Example: w2s store verify
-    """
-    from artifacts.store import Store
-
-    problems = list(Store(Home.from_environment().store).verify())
-    for problem in problems:
-        console.print(f"{problem.stage} {problem.key[:12]}: {problem.what}", markup=False, highlight=False)
-    if problems:
-        raise W2sError(f"{len(problems)} broken; `w2s run GRID` makes what a grid needs of them anew")
-    console.print("every artifact is as its manifest says", highlight=False)
-
-
-@store_app.command()
-def gc(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
-) -> None:
-    """Remove what no grid needs: neither its last complete run nor any since.
-
-    Example: w2s store gc --dry-run
-    """
-    from artifacts.grids import Grids
-    from artifacts.store import Store
-
-    store = Store(Home.from_environment().store)
-    removed = store.gc(Grids(store).reachable(), dry_run=dry_run)
-    for item in removed:
-        console.print(f"{item.what}  {item.size_bytes:,} bytes", markup=False, highlight=False)
-    verb = "would free" if dry_run else "freed"
-    total = sum(item.size_bytes for item in removed)
-    console.print(f"{verb} {total:,} bytes in {len(removed)} places", highlight=False)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,15 @@
-"""Where a project keeps what it makes: ``W2S_HOME``, by default ``.w2s`` below the current folder."""
+"""Where a project keeps what it makes: ``W2S_HOME``, by default ``.w2s`` below the current folder.
+
+Its artifacts may lie elsewhere, so that several machines share them: ``W2S_STORE``.
+"""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from artifacts.store import Store, open_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +24,22 @@ class Home:
         return cls(Path(os.environ.get("W2S_HOME") or ".w2s").absolute())
 
     @property
-    def store(self) -> Path:
-        """The artifacts."""
-        return self.root / "store"
+    def store_url(self) -> str:
+        """Where the artifacts are: ``W2S_STORE``, a folder or a URL, or ``store`` in here."""
+        return os.environ.get("W2S_STORE") or str(self.root / "store")
+
+    @property
+    def store_cache(self) -> Path:
+        """What was read from a store elsewhere; may be removed at any time when nothing runs."""
+        return self.root / "cache" / "store"
+
+    def open_store(self) -> Store:
+        """The artifacts.
+
+        Raises:
+            W2sError: what is there is no store of this version, or cannot be reached.
+        """
+        return open_store(self.store_url, self.store_cache)
 
     @property
     def results(self) -> Path:

@@ -93,6 +93,9 @@ def _close(session: Session, outcome: Outcome, console: Console, seconds: float)
     table = pgr_table(session.home.results, name, "pair") if session.plan.graph.pairs else None
     if table is not None and table.num_rows:
         show(table, title=f"{name}: performance gap recovered")
+    for audit in session.audits:
+        if audit.metrics["verdict"] == "fail":
+            _say(console, f"do not trust {audit.labels['dataset']}: {audit.metrics['reasons']}")
     n_reused = len(outcome.reused) + len(session.plan.planned) - len(session.plan.pending)
     _say(console, f"{len(outcome.ran)} stages ran, {n_reused} reused, {seconds:.0f} s")
     for failure in outcome.failed:

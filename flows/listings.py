@@ -20,8 +20,10 @@ def datasets_table() -> pa.Table:
                 "config": dataset.hub_config,
                 "train": dataset.splits["train"],
                 "test": dataset.splits["test"],
+                "examples": None if dataset.sizes is None else f"{dataset.sizes[0]:,} + {dataset.sizes[1]:,}",
                 "max chars": dataset.max_chars,
                 "licence": dataset.licence,
+                "not verified": dataset.unverified,
             }
         )
     return pa.Table.from_pylist(rows)

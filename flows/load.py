@@ -53,9 +53,18 @@ def load_grid(grid: str, overrides: Mapping[str, Any]) -> GridConfig:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{origin}: not valid TOML: {error}") from None
+    values.setdefault("name", Path(grid).stem)
+    return overridden_grid(values, overrides, origin)
+
+
+def overridden_grid(values: dict[str, Any], overrides: Mapping[str, Any], origin: str) -> GridConfig:
+    """The grid with these values, some of them replaced; ``overrides`` as in ``load_grid``.
+
+    Raises:
+        UsageError: a field that does not fit.
+    """
     for field, value in overrides.items():
         _set(values, field, value)
-    values.setdefault("name", Path(grid).stem)
     return parse_grid(values, origin)
 
 

@@ -110,7 +110,7 @@ class DataSource(NamedTuple):
     params: JSON
     """The ``source`` parameter: its kind, and what that kind needs."""
     files: Mapping[str, Path]
-    """Split to file, for a folder; empty for the others."""
+    """Input name to file, for a folder: a split, or one of its shards; empty for the others."""
     max_chars: int
     """Limit of the dataset, used where the grid sets none."""
 
@@ -144,9 +144,12 @@ def build_graph(
     """
     graph = Graph()
     by_name = {model.name: model for model in models}
+    tokenizers = [(model, weights[model.name]) for model in models]
     bases = {model.name: _base(graph, config, model, weights[model.name]) for model in models}
     for dataset in config.datasets:
         prepared = _prepare(graph, config, dataset, data[dataset])
+        if config.audit:
+            add_audit(graph, config, prepared, tokenizers)
         for seed in config.seeds:
             _add_pairs(graph, config, dataset, prepared, by_name, bases, weights, methods, pairs, seed)
     return graph
@@ -170,8 +173,29 @@ def _prepare(graph: Graph, config: GridConfig, dataset: str, source: DataSource)
         "data_seed": config.data_seed,
         "data": data,
     }
-    files = {split: FromPath(path) for split, path in source.files.items()}
+    files = {name: FromPath(path) for name, path in source.files.items()}
     return graph.add("prepare", params, files, {"dataset": dataset})
+
+
+def add_audit(graph: Graph, config: GridConfig, prepared: Node, models: list[tuple[ModelConfig, ModelSource]]) -> Node:
+    """The audit of a dataset: it reads the raw rows, as ``prepared`` does, and the tokenizers of ``models``."""
+    tokenizers = []
+    inputs = dict(prepared.inputs)
+    for model, source in models:
+        pretrain = model.pretrain
+        tokenizers.append(
+            {
+                "name": model.name,
+                "kind": source.kind,
+                "max_length": model.max_length,
+                "hub": source.hub,
+                "n_words": None if pretrain is None else pretrain.n_words,
+                "world": None if pretrain is None else config.world.model_dump(),
+            }
+        )
+        if source.folder is not None:
+            inputs[f"tokenizer.{model.name}"] = FromPath(source.folder)
+    return graph.add("audit", {**prepared.params, "tokenizers": tokenizers}, inputs, dict(prepared.labels))
 
 
 MODEL_PARAMS = (

@@ -15,7 +15,7 @@ from artifacts.digests import ExternalDigests
 from artifacts.fingerprint import Fingerprint, Sources, changed, fingerprint
 from artifacts.keys import JSON, artifact_key, without_added
 from artifacts.manifest import Manifest
-from artifacts.store import Store
+from artifacts.store import Reader
 from flows.nodes import FromNode, Graph, Node
 from w2s_core.stages import ADDED, STAGES
 
@@ -68,6 +68,11 @@ class Plan:
     def pending(self) -> list[Planned]:
         """The nodes that are not fresh, parents first."""
         return [planned for planned in self.planned.values() if planned.status is not Status.FRESH]
+
+    @property
+    def shared(self) -> Plan:
+        """The nodes that belong to no dataset, on which those of all datasets may depend."""
+        return Plan(self.graph, {id: e for id, e in self.planned.items() if "dataset" not in e.node.labels})
 
 
 class Keys:
@@ -136,7 +141,7 @@ class Keys:
         }
 
 
-def make_plan(graph: Graph, store: Store, keys: Keys) -> Plan:
+def make_plan(graph: Graph, store: Reader, keys: Keys) -> Plan:
     """Compare a graph with the store.
 
     Raises:
@@ -252,7 +257,7 @@ class History:
         """What the node was last time."""
         return self._by_node.get(node_id)
 
-    def reason(self, entry: Planned, keys: Keys, fresh: Mapping[str, Manifest], store: Store) -> tuple[str, str]:
+    def reason(self, entry: Planned, keys: Keys, fresh: Mapping[str, Manifest], store: Reader) -> tuple[str, str]:
         """(cause, reason) of a node that will run."""
         node = entry.node
         if entry.key is not None and (problem := store.problem(node.stage, entry.key)):

@@ -7,19 +7,25 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from artifacts.errors import UsageError
+from artifacts.keys import JSON
 from flows.nodes import DataSource, Graph, ModelSource, build_graph
 from w2s_core.config import GridConfig, LogconfConfig, MethodConfig, ModelConfig, XentConfig
-from w2s_core.datasets import DATASETS
+from w2s_core.datasets import DATASETS, Dataset
 from w2s_core.errors import DataError
+from w2s_core.hub import CONVERTED, NotOnHubError, resolve_hub
 from w2s_core.models_catalog import LADDERS, MODELS
 from w2s_core.registry import UnknownNameError, unknown_name
-from w2s_core.sources import folder_files, resolve_hub
+from w2s_core.sources import folder_files
 
 METHODS: dict[str, MethodConfig] = {
     "xent": MethodConfig(name="xent", loss=XentConfig()),
     "logconf": MethodConfig(name="logconf", loss=LogconfConfig()),
 }
 """Methods that a grid may name; other settings of a loss are given as a table."""
+
+
+SHARDED_OPTIMIZERS = ("adamw",)
+"""Those that work on weights of which every device has a share; the others mix them with tensors of their own."""
 
 
 class Resolved(NamedTuple):
@@ -52,6 +58,25 @@ def resolve(config: GridConfig, revisions: Mapping[str, str], *, update: bool = 
     return Resolved(graph, models, recorded.used)
 
 
+def resolve_audits(config: GridConfig, revisions: Mapping[str, str], *, with_models: bool) -> Graph:
+    """The audits of a grid's datasets, and no other node.
+
+    Args:
+        config: the grid; of its models only the tokenizers are read.
+        revisions: commits recorded earlier.
+        with_models: whether texts are also measured in tokens.
+
+    Raises:
+        UsageError: as ``resolve``.
+    """
+    recorded = Revisions(revisions)
+    models = resolve_models(config) if with_models else []
+    data = {name: _data_source(config, name, recorded) for name in config.datasets}
+    weights = {model.name: _model_source(model, recorded) for model in models}
+    whole = build_graph(config, models, [], [], data, weights)
+    return Graph({id: node for id, node in whole.nodes.items() if node.stage == "audit"})
+
+
 class Revisions:
     """Commits of Hub revisions: those recorded, and those asked for now."""
 
@@ -61,10 +86,19 @@ class Revisions:
 
     def commit(self, kind: str, id: str, revision: str) -> str:
         """The commit of ``revision`` of the Hub repository ``id``; ``kind`` is ``"dataset"`` or ``"model"``."""
-        name = f"{kind} {id}@{revision}"
+        name = _revision_name(kind, id, revision)
         if name not in self.used:
             self.used[name] = self._recorded.get(name) or resolve_hub(id, revision, kind)
         return self.used[name]
+
+    def has(self, kind: str, id: str, revision: str) -> bool:
+        """Whether the commit is known without asking the Hub."""
+        name = _revision_name(kind, id, revision)
+        return name in self.used or name in self._recorded
+
+
+def _revision_name(kind: str, id: str, revision: str) -> str:
+    return f"{kind} {id}@{revision}"
 
 
 def resolve_models(config: GridConfig) -> list[ModelConfig]:
@@ -79,6 +113,12 @@ def resolve_models(config: GridConfig) -> list[ModelConfig]:
     _refuse_repeated("models", [model.name for model in models])
     if len(models) < 2 and not config.self_training:
         raise UsageError("models: a ladder needs at least two models, weakest first")
+    for model in models:
+        if model.devices > 1 and config.training.optimizer not in SHARDED_OPTIMIZERS:
+            raise UsageError(
+                f"training.optimizer: {config.training.optimizer} cannot train {model.name!r} on {model.devices} "
+                f"devices together; choose {' or '.join(SHARDED_OPTIMIZERS)}, or set its devices to 1"
+            )
     return models
 
 
@@ -132,20 +172,35 @@ def _data_source(config: GridConfig, name: str, revisions: Revisions) -> DataSou
         if config.source == "offline":
             return DataSource({"kind": "offline", "world": config.world.model_dump()}, {}, dataset.max_chars)
         if config.source == "hub":
-            params = {
-                "kind": "hub",
-                "id": dataset.hub_id,
-                "config": dataset.hub_config,
-                "revision": revisions.commit("dataset", dataset.hub_id, "main"),
-                "splits": dict(dataset.splits),
-            }
-            return DataSource(params, {}, dataset.max_chars)
+            return DataSource(_hub_source(dataset, revisions), {}, dataset.max_chars)
         files = folder_files(Path(config.source).expanduser(), name)
         return DataSource({"kind": "folder"}, files, dataset.max_chars)
     except UnknownNameError as error:
         raise UsageError(f"datasets: {error}") from None
     except DataError as error:
         raise UsageError(f"source: {error}") from None
+
+
+def _hub_source(dataset: Dataset, revisions: Revisions) -> JSON:
+    """The repository that has the rows: the first of the dataset's ids that the Hub knows."""
+    ids = (dataset.hub_id, *dataset.hub_aliases)
+    refusals = []
+    # One with a recorded commit needs no Hub, and stays the one that is used.
+    for id in [id for id in ids if revisions.has("dataset", id, dataset.hub_revision)] or ids:
+        try:
+            return {
+                "kind": "hub",
+                "id": id,
+                "config": dataset.hub_config,
+                "revision": revisions.commit("dataset", id, dataset.hub_revision),
+                "splits": dict(dataset.splits),
+                "prefix": dataset.prefix,
+                "is_converted": dataset.hub_revision == CONVERTED,
+            }
+        except NotOnHubError as error:
+            refusals.append(str(error))
+    tried = f" ({', '.join(dataset.hub_aliases)} tried, too)" if dataset.hub_aliases else ""
+    raise DataError(refusals[0] + tried)
 
 
 def _model_source(model: ModelConfig, revisions: Revisions) -> ModelSource:

@@ -5,7 +5,8 @@ Light: imports no torch and no Prefect, so that a grid with nothing to do is ans
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +18,7 @@ from artifacts.store import Store
 from flows.drain import Drain, Outcome, Report, Submit
 from flows.home import Home
 from flows.nodes import Node
-from flows.plan import PACKAGE, Keys, Plan, make_plan
+from flows.plan import PACKAGE, Keys, Plan, Status, make_plan
 from flows.resolve import resolve
 from w2s_core.config import GridConfig
 
@@ -29,6 +30,7 @@ class Session:
     Attributes:
         listeners: told of every change of a node, as ``flows.drain.Drain`` reports it.
         outcome: what the last run did; None before it.
+        manifests: node id to manifest, of every node that is known to be done.
     """
 
     config: GridConfig
@@ -39,6 +41,7 @@ class Session:
     revisions: Mapping[str, str]
     listeners: list[Report] = field(default_factory=list)
     outcome: Outcome | None = None
+    manifests: Mapping[str, Manifest] = field(default_factory=dict)
 
     @classmethod
     def open(cls, config: GridConfig, home: Home, *, update: bool = False, rehash: bool = False) -> Session:
@@ -53,27 +56,59 @@ class Session:
         Raises:
             W2sError: what is wrong with the grid, its inputs, the store or the code.
         """
-        store = Store(home.store)
+        store = home.open_store()
         recorded = Grids(store).revisions(config.name)
         resolved = resolve(config, recorded, update=update)
         keys = Keys(Sources.on_disk(PACKAGE), ExternalDigests(home.digests, rehash=rehash))
-        plan = make_plan(resolved.graph, store, keys)
+        plan = make_plan(resolved.graph, store.listing(), keys)
         return cls(config, home, store, keys, plan, resolved.revisions)
 
     def run(self, submit: Submit, n_at_once: int) -> Outcome:
         """Bring the plan to its end, then write down what there is, however it ended."""
-        drain = Drain(self.plan, self.keys, self.store, submit, self._report, n_at_once)
-        self.outcome = drain.outcome
-        open_run = Grids(self.store).start(self._record(drain.manifests))
+        with self.recorded():
+            return self.drain(self.plan, submit, n_at_once)
+
+    def drain(self, plan: Plan, submit: Submit, n_at_once: int) -> Outcome:
+        """Bring the plan, or a part of it, to its end; writes nothing down."""
+        drain = Drain(plan, self.keys, self.store, submit, self._report, n_at_once)
+        self.outcome, self.manifests = drain.outcome, drain.manifests
+        return drain.run()
+
+    @contextmanager
+    def recorded(self) -> Iterator[Callable[[], None]]:
+        """Write a run down, from beginning to end: grid file, retention, results.
+
+        Yields:
+            Writes down what is known so far, and brings the results up to it.
+        """
+        open_run = Grids(self.store).start(self._record(self.manifests))
+
+        def update() -> None:
+            open_run.update(self._record(self.manifests))
+            self._rebuild()
+
         state: State = "interrupted"
         try:
-            drain.run()
-            state = "failed" if drain.outcome.failed else "complete"
+            yield update
+            state = "complete" if self.manifests.keys() == self.plan.graph.nodes.keys() else "failed"
         finally:
-            self._evict(drain.manifests)
-            open_run.finish(self._record(drain.manifests), state)
+            self._evict(self.manifests)
+            open_run.finish(self._record(self.manifests), state)
             self._rebuild()
-        return drain.outcome
+
+    def look_again(self) -> None:
+        """Plan anew, with the code and the inputs of before: others may have made what was missing."""
+        self.plan = make_plan(self.plan.graph, self.store, self.keys)
+        self.manifests = {
+            id: entry.manifest
+            for id, entry in self.plan.planned.items()
+            if entry.manifest is not None and (entry.status is Status.FRESH or entry.cause == "evicted")
+        }
+
+    @property
+    def audits(self) -> list[Manifest]:
+        """The audits that are done, after a run; their metrics say what was found."""
+        return [manifest for manifest in self.manifests.values() if manifest.stage == "audit"]
 
     def record_fresh(self) -> None:
         """Write down a grid in which nothing was to do, unless its last run says just that."""
@@ -83,7 +118,10 @@ class Session:
         if not grids.is_latest(record):
             grids.start(record).finish(record, "complete")
             self._rebuild()
-        elif not self.home.results.exists():
+            return
+        from artifacts.results import shows
+
+        if not shows(self.home.results, grids.runs(self.config.name)[-1].id):
             self._rebuild()
 
     def _record(self, manifests: Mapping[str, Manifest]) -> GridRun:

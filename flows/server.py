@@ -100,18 +100,28 @@ class Server:
 
 
 @contextlib.contextmanager
-def local_server(home: Path, report: Report) -> Iterator[Server]:
+def local_server(
+    home: Path, report: Report, *, port: int | None = None, default_port: int | None = None
+) -> Iterator[Server]:
     """A Prefect server for this process, and the environment with which ``prefect``, imported inside, finds it.
 
     The server of the user's Prefect profile or environment if there is one; else the server of this home, which is
     started if it does not run. It listens on loopback only and asks for the password in ``<home>/prefect/auth``.
 
+    Args:
+        home: folder of the project.
+        report: told in one line what takes time.
+        port: the only port that will do.
+        default_port: where to start a server, if ``port`` is None; by default any free port.
+
     Raises:
-        UsageError: the server of the user's profile does not answer.
+        UsageError: the server of the user's profile does not answer, or the port is taken.
         W2sError: a server of ours did not start, or does not answer.
     """
     url = profile_api_url(os.environ)
     if url is not None:
+        if port is not None:
+            raise UsageError(f"--port is for a server of this home, but your Prefect profile names {url}")
         with _environment({**QUIET, **os.environ}):
             yield _profile_server(url, report)
         return
@@ -122,7 +132,8 @@ def local_server(home: Path, report: Report) -> Iterator[Server]:
             with _locked(folder / "server.lock"):
                 fcntl.flock(users, fcntl.LOCK_SH)
                 auth = _auth(folder)
-                record = _join_or_start(folder, home.absolute() / "logs" / "server.log", auth, report)
+                log = home.absolute() / "logs" / "server.log"
+                record = _join_or_start(folder, log, auth, report, port, default_port)
             url = f"http://127.0.0.1:{record.port}"
             environment = {
                 **_own_environment(folder),
@@ -279,14 +290,18 @@ def _auth(folder: Path) -> str:
     return path.read_text().strip()
 
 
-def _join_or_start(folder: Path, log: Path, auth: str, report: Report) -> Record:
+def _join_or_start(
+    folder: Path, log: Path, auth: str, report: Report, port: int | None, default_port: int | None
+) -> Record:
     path = folder / "server.json"
     if not _is_alive(path):
-        _start(folder, path, log, auth)
+        _start(folder, path, log, auth, _free_port(port or default_port or 0))
         report("starting a Prefect server")
     deadline = time.monotonic() + START_TIMEOUT_S
     while _is_alive(path):
         record = _read(path)
+        if record is not None and port not in (None, record.port):
+            raise UsageError(f"a run has started this home's server on port {record.port}; leave --port out to join it")
         if record is not None and _is_healthy(record.port):
             return record
         if time.monotonic() > deadline:
@@ -295,9 +310,8 @@ def _join_or_start(folder: Path, log: Path, auth: str, report: Report) -> Record
     raise W2sError(f"the Prefect server ended while it started; see {log}, then try again")
 
 
-def _start(folder: Path, path: Path, log: Path, auth: str) -> None:
+def _start(folder: Path, path: Path, log: Path, auth: str, port: int) -> None:
     """Start a server that holds a ``flock`` on its record at ``path`` until it ends."""
-    port = _free_port()
     environment = {
         **SERVER,
         **_own_environment(folder),
@@ -387,9 +401,19 @@ def _request(url: str, body: object = None) -> Any:
         return json.loads(answer.read() or "null")
 
 
-def _free_port() -> int:
+def _free_port(wanted: int) -> int:
+    """``wanted``, or any free port for 0.
+
+    Raises:
+        UsageError: something else listens there.
+    """
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        # As the server does: connections of an earlier one that are still being closed do not matter.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError as error:
+            raise UsageError(f"port {wanted} cannot be used ({error.strerror}); name another with --port") from None
         port: int = probe.getsockname()[1]
         return port
 

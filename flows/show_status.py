@@ -18,7 +18,7 @@ from flows.home import Home
 
 def print_status(console: Console, home: Home) -> None:
     """Print what is being made now, and how the last run of each grid ended."""
-    store = Store(home.store)
+    store = home.open_store()
     progress = {entry["key"]: entry for entry in read_progress(home).values()}
     running = store.running()
     _say(console, f"{len(running)} stages running")
@@ -35,7 +35,7 @@ def print_status(console: Console, home: Home) -> None:
 def print_grids(console: Console, home: Home, presets: list[str]) -> None:
     """Print the presets, and the last run of each grid that was run."""
     _say(console, f"presets: {', '.join(presets)}")
-    _print_runs(console, Store(home.store))
+    _print_runs(console, home.open_store())
 
 
 def _print_runs(console: Console, store: Store) -> None:
@@ -76,7 +76,7 @@ def explain_node(console: Console, home: Home, wanted: str, *, as_json: bool) ->
     Raises:
         UsageError: no such node, or several.
     """
-    store = Store(home.store)
+    store = home.open_store()
     found = [m for m in store.manifests() if m.node.startswith(wanted) or m.key.startswith(wanted)]
     if not found:
         _explain_unbuilt(console, store, wanted)

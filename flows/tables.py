@@ -24,6 +24,10 @@ HEADINGS = {
     "n_seeds": "seeds",
     "n_pairs": "pairs",
     "n_flagged": "flagged",
+    "rows_in": "rows in",
+    "class_1": "class 1",
+    "n_fail": "fails",
+    "n_warn": "warnings",
 }
 """What people read above a column; other columns keep their names."""
 
@@ -34,6 +38,7 @@ FRACTIONS = (
     "ece",
     "gap",
     "gap_se",
+    "class_1",
     "agreement_right",
     "agreement_wrong",
     "agreement",

@@ -20,11 +20,11 @@ class Machine(NamedTuple):
     device: str
     """``"cpu"`` or ``"cuda"``."""
     n_workers: int
-    """Stages at a time; on GPUs, one per GPU unless the grid says otherwise."""
+    """Stages at a time; on GPUs, one per entry of ``gpus`` unless the grid says otherwise."""
     threads: int
     """CPU threads of each."""
     gpus: list[str]
-    """What ``CUDA_VISIBLE_DEVICES`` may name; empty on a CPU."""
+    """What ``CUDA_VISIBLE_DEVICES`` may be, for a worker each; empty on a CPU."""
 
 
 def visible_gpus() -> list[str]:
@@ -39,15 +39,21 @@ def visible_gpus() -> list[str]:
     return [str(number) for number in range(n_gpus)]
 
 
-def this_machine(runtime: RuntimeConfig) -> Machine:
+def this_machine(runtime: RuntimeConfig, n_devices: int = 1) -> Machine:
     """Device, workers and threads, as the grid says or as the machine has them.
 
+    Args:
+        n_devices: the most that one model is trained on; every worker gets as many GPUs.
+
     Raises:
-        UsageError: a GPU is asked for and there is none.
+        UsageError: a GPU is asked for and there is none, or several are and there are fewer.
     """
     gpus = [] if runtime.device == "cpu" else visible_gpus()
     if runtime.device == "cuda" and not gpus:
         raise UsageError("runtime.device: 'cuda' is asked for, but no NVIDIA GPU was found")
+    if gpus and len(gpus) < n_devices:
+        raise UsageError(f"models: devices = {n_devices} is asked for, but {len(gpus)} NVIDIA GPUs were found")
+    gpus = [",".join(gpus[i : i + n_devices]) for i in range(0, len(gpus) - n_devices + 1, n_devices)]
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     n_workers = runtime.workers or len(gpus) or min(n_cores, MOST_CPU_WORKERS)
     threads = runtime.threads or max(1, n_cores // n_workers)

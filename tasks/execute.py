@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from artifacts import files
 from artifacts.keys import JSON
 from artifacts.store import Store
+from tasks.checkpoints import checkpoint_folder
 from tasks.pool import Pool
 from w2s_core.stages import STAGES
 
@@ -29,7 +31,10 @@ class Executor:
     home: Path
     pool: Pool
     device: str
-    micro_tokens: int
+    runtime: Mapping[str, JSON]
+    """The fields of a ``RuntimeConfig``."""
+    devices: Mapping[str, int] = field(default_factory=dict)
+    """On how many devices a model is trained, by its name; on one, where it is not named."""
     slot: Slot = nullcontext
     stop: threading.Event = field(default_factory=threading.Event)
     """Set to stop waiting for claims."""
@@ -44,22 +49,27 @@ class Executor:
             tasks.pool.JobFailed: the stage failed; nothing was stored.
         """
         if self._is_done(order):
-            return "reused"
+            return self._reuse(order)
         with self.store.claim(order["stage"], order["key"], label=order["name"], stop=self.stop):
             if self._is_done(order):
-                return "reused"
+                return self._reuse(order)
+            stage = STAGES[order["stage"]]
             job = {
                 "order": dict(order),
-                "store": str(self.store.root),
+                "store": self.store.url,
                 "home": str(self.home),
                 "device": self.device,
-                "micro_tokens": self.micro_tokens,
+                "runtime": dict(self.runtime),
+                "n_devices": self.devices.get(order["labels"]["model"], 1) if stage.has_devices else 1,
             }
-            with self.pool.worker() as worker:
-                is_training = STAGES[order["stage"]].is_training
-                with self.slot() if is_training else nullcontext():
-                    worker.run("tasks.run_stage:run_order", job)
+            with self.pool.worker() as worker, self.slot() if stage.is_training else nullcontext():
+                worker.run("tasks.run_stage:run_order", job)
         return "ran"
+
+    def _reuse(self, order: Mapping[str, JSON]) -> Literal["reused"]:
+        # Another run, perhaps of another home, has finished what was begun here.
+        files.remove(checkpoint_folder(self.home, order["key"]))
+        return "reused"
 
     def _is_done(self, order: Mapping[str, JSON]) -> bool:
         manifest = self.store.get(order["stage"], order["key"])

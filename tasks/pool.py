@@ -146,13 +146,15 @@ class Worker:
     def _death(self, code: int) -> str:
         if self._is_stopped:
             return STOPPED
-        if code >= 0:
-            how = f"ended with exit code {code}"
-        else:
-            how = f"was killed by {signal.Signals(-code).name}"
-            if code == -signal.SIGKILL:
-                how += ", as the kernel does when memory runs out"
-        return f"its worker process {how}; see {self._log}"
+        return f"its worker process {how_it_ended(code)}; see {self._log}"
+
+
+def how_it_ended(code: int) -> str:
+    """What the return code of a process says of its end; it is negative after a signal."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    how = f"was killed by {signal.Signals(-code).name}"
+    return f"{how}, as the kernel does when memory runs out" if code == -signal.SIGKILL else how
 
 
 def _ask(process: subprocess.Popen[str], line: str) -> str:
@@ -183,7 +185,7 @@ class Pool:
         n_workers: how many jobs run at a time.
         threads: CPU threads of each.
         home: folder of the project, for the logs (``logs/worker-<n>.log``).
-        gpus: what ``CUDA_VISIBLE_DEVICES`` may name, dealt to the workers in turn; empty leaves it as it is.
+        gpus: what ``CUDA_VISIBLE_DEVICES`` may be, dealt to the workers in turn; empty leaves it as it is.
     """
 
     def __init__(self, *, n_workers: int, threads: int, home: Path, gpus: Sequence[str] = ()) -> None:
@@ -203,6 +205,11 @@ class Pool:
         self._idle: queue.LifoQueue[Worker] = queue.LifoQueue()
         for worker in reversed(self._workers):
             self._idle.put(worker)
+
+    @property
+    def n_workers(self) -> int:
+        """How many jobs run at a time."""
+        return len(self._workers)
 
     def __enter__(self) -> Pool:
         return self

@@ -5,8 +5,13 @@ A task run receives and returns small JSON only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import json
+import logging
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 from prefect import Task, task
@@ -18,10 +23,16 @@ from prefect.states import Completed, Failed, State
 from artifacts.keys import JSON
 from tasks.execute import Executor
 from tasks.pool import JobFailed
+from tasks.run_stage import progress_dir
 from w2s_core.stages import STAGES
+
+Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 REUSED = "Reused"
 """Name of the state of a node that proved done when its turn came."""
+
+LOSS_EVERY_S = 10.0
+"""How often a training's loss is logged; a shorter one has its curve in the store."""
 
 LEASE_S = 60
 """How long a device slot outlives a process that was killed while holding it."""
@@ -40,14 +51,40 @@ def _run(home: str, order: Mapping[str, JSON]) -> State[Any]:
     executor = EXECUTORS[home]
     logger = get_run_logger()
     try:
-        how = executor.execute(order)
+        with _losses_logged(order, executor.home, logger):
+            how = executor.execute(order)
     except JobFailed as error:
         if not error.is_expected:
             logger.error("%s", error.traceback)
         logger.error("%s failed: %s", order["name"], error)
         return Failed(message=str(error))
-    logger.info("%s %s %s", order["name"], order["key"][:8], how)
-    return Completed(name=REUSED if how == "reused" else None, message=order["key"])
+    # Prefect logs the message; another line would say the same.
+    return Completed(name=REUSED if how == "reused" else None, message=f"{how}, artifact {order['key'][:12]}")
+
+
+@contextlib.contextmanager
+def _losses_logged(order: Mapping[str, JSON], home: Path, logger: Logger) -> Iterator[None]:
+    """Log where a training is, from the file in which its worker process tells."""
+    if not STAGES[order["stage"]].is_training:
+        yield
+        return
+    over = threading.Event()
+
+    def follow() -> None:
+        while not over.wait(LOSS_EVERY_S):
+            # There is no file before it starts, nor when it has ended meanwhile.
+            with contextlib.suppress(OSError, ValueError):
+                told = json.loads((progress_dir(home) / f"{order['key']}.json").read_text())
+                if told.get("loss") is not None:
+                    logger.info("%s %s/%s, loss %.4f", told["unit"], told["done"], told["total"], told["loss"])
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 STAGE_TASKS: dict[str, Task[..., Any]] = {

@@ -63,10 +63,13 @@ def _reply(line: str) -> str:
     except Exception as error:  # it is reported, with its traceback, as the failure of the job
         traceback.print_exc()
         sys.stderr.flush()
-        return json.dumps(_failure(error))
+        return json.dumps(failure(error))
 
 
-def _failure(error: Exception) -> dict[str, JSON]:
+def failure(error: Exception) -> dict[str, JSON]:
+    """What is told of an error to the process that waits; of an error in yet another process, what that one told."""
+    if hasattr(error, "failure"):
+        return error.failure
     from w2s_core.errors import DataError, TrainingError
 
     return {

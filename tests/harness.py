@@ -37,6 +37,7 @@ TINY = {
         for name, width in {"s": 4, "m": 8}.items()
     ],
     "methods": ["xent"],
+    "audit": False,
     "data": {"n_train": 24, "n_validation": 8, "n_test": 12},
     "training": {"epochs": 1, "batch_size": 8},
 }
@@ -172,6 +173,7 @@ def run_grid(
     from flows.run import Session
     from flows.show_plan import as_records
     from tasks.run_stage import run_order
+    from w2s_core.config import RuntimeConfig
 
     session = Session.open(parse_grid(config, "test"), Home(home))
     plan = as_records(session.plan)
@@ -184,10 +186,10 @@ def run_grid(
             return
         job = {
             "order": order,
-            "store": str(session.store.root),
+            "store": session.store.url,
             "home": str(home),
             "device": "cpu",
-            "micro_tokens": 4096,
+            "runtime": RuntimeConfig(micro_tokens=4096).model_dump(mode="json"),
         }
         try:
             run_order(job)

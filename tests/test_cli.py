@@ -11,6 +11,7 @@ import pytest
 
 from flows import cli
 from flows.run import Session
+from tasks.checkpoints import checkpoint_folder
 from tests.toy_runs import drain, open_session
 
 
@@ -31,6 +32,18 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
         cli.main()
     captured = capsys.readouterr()
     return int(ended.value.code or 0), captured.out + captured.err
+
+
+def test_gc_removes_checkpoints_of_nodes_that_no_grid_has(done: Session, capsys: pytest.CaptureFixture[str]) -> None:
+    needed = next(iter(done.plan.planned))
+    for key, node in {"one": needed, "two": "unknown"}.items():
+        folder = checkpoint_folder(done.home.root, key) / "7"
+        folder.mkdir(parents=True)
+        (folder / "state.json").write_text(json.dumps({"node": node}))
+    code, printed = run(capsys, "store", "gc")
+    assert code == 0
+    assert "checkpoints/two" in printed
+    assert [path.name for path in (done.home.root / "checkpoints").iterdir()] == ["one"]
 
 
 def key_of(session: Session, name: str) -> str:
@@ -88,6 +101,7 @@ def test_nothing_to_do_is_said_and_recorded(done: Session, capsys: pytest.Captur
     grid = Path(os.environ["W2S_HOME"]).parent / "toy.toml"
     grid.write_text(
         'datasets = ["sst2"]\nmodels = ["offline-xs", "offline-s", "offline-m"]\nmethods = ["xent"]\nname = "again"\n'
+        "audit = false\n"
     )
 
     code, output = run(capsys, "run", str(grid))

@@ -12,17 +12,17 @@ import pytest
 from artifacts import files
 from artifacts.errors import CorruptArtifact, UsageError
 from artifacts.grids import GridRun, Grids
-from artifacts.store import Store
+from artifacts.local_store import LocalStore
 from tests.toy_artifacts import KEY, STAGE, publish, run_of
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path / "store")
 
 
 @pytest.fixture
-def grids(store: Store) -> Grids:
+def grids(store: LocalStore) -> Grids:
     return Grids(store)
 
 
@@ -33,16 +33,16 @@ def states(grids: Grids) -> list[str]:
 START_A_RUN = """
 import pathlib, sys
 from artifacts.grids import Grids
-from artifacts.store import Store
+from artifacts.local_store import LocalStore
 from tests.toy_artifacts import run_of
-grids = Grids(Store(pathlib.Path(sys.argv[1])))
+grids = Grids(LocalStore(pathlib.Path(sys.argv[1])))
 grids.start(run_of())
 print("started", flush=True)
 sys.stdin.read()
 """
 
 
-def start_elsewhere(store: Store) -> subprocess.Popen[str]:
+def start_elsewhere(store: LocalStore) -> subprocess.Popen[str]:
     """Another process in the middle of a run."""
     process = subprocess.Popen(
         [sys.executable, "-c", START_A_RUN, str(store.root)],
@@ -60,7 +60,7 @@ def kill(process: subprocess.Popen[str]) -> None:
     process.communicate()
 
 
-def test_no_run_no_grids_and_nothing_created(grids: Grids, store: Store) -> None:
+def test_no_run_no_grids_and_nothing_created(grids: Grids, store: LocalStore) -> None:
     assert grids.all() == []
     assert grids.runs("demo") == []
     assert grids.revisions("demo") == {}
@@ -69,10 +69,10 @@ def test_no_run_no_grids_and_nothing_created(grids: Grids, store: Store) -> None
     assert not store.root.exists()
 
 
-def test_run_is_read_back(grids: Grids, store: Store) -> None:
+def test_run_is_read_back(grids: Grids, store: LocalStore) -> None:
     run = grids.start(run_of())
     run.finish(run_of(key=KEY), "complete")
-    (grid,) = Grids(Store(store.root)).all()
+    (grid,) = Grids(LocalStore(store.root)).all()
     (read,) = grid.runs
     assert grid.name == read.name == "demo"
     assert read.nodes == run_of(key=KEY).nodes
@@ -94,14 +94,14 @@ def test_update_shows_before_the_end(grids: Grids) -> None:
     run.finish(run_of(key=KEY), "failed")
 
 
-def test_run_of_a_killed_process_is_interrupted(grids: Grids, store: Store) -> None:
+def test_run_of_a_killed_process_is_interrupted(grids: Grids, store: LocalStore) -> None:
     process = start_elsewhere(store)
     assert states(grids) == ["running"]
     kill(process)
     assert states(grids) == ["interrupted"]
 
 
-def test_lock_file_of_a_killed_run_is_garbage(grids: Grids, store: Store) -> None:
+def test_lock_file_of_a_killed_run_is_garbage(grids: Grids, store: LocalStore) -> None:
     kill(start_elsewhere(store))
     store.gc(grids.reachable(), dry_run=False)
     assert files.names(store.root / "grids") == ["demo.json"]
@@ -119,14 +119,14 @@ def test_runs_since_the_last_complete_one_are_kept(grids: Grids) -> None:
     assert states(grids) == ["complete", "failed", "interrupted"]
 
 
-def test_complete_run_spares_an_earlier_one_that_goes_on(grids: Grids, store: Store) -> None:
+def test_complete_run_spares_an_earlier_one_that_goes_on(grids: Grids, store: LocalStore) -> None:
     process = start_elsewhere(store)
     grids.start(run_of()).finish(run_of(), "complete")
     assert states(grids) == ["running", "complete"]
     kill(process)
 
 
-def test_concurrent_runs_of_one_grid_keep_each_others_entries(grids: Grids, store: Store) -> None:
+def test_concurrent_runs_of_one_grid_keep_each_others_entries(grids: Grids, store: LocalStore) -> None:
     processes = [start_elsewhere(store) for _ in range(3)]
     grids.start(run_of()).finish(run_of(), "failed")
     assert states(grids) == ["running"] * 3 + ["failed"]
@@ -164,13 +164,13 @@ def test_keys_of_all_kept_runs_are_reachable(grids: Grids) -> None:
     assert grids.reachable() == {(STAGE, "k1"), (STAGE, "k2"), (STAGE, "k3")}
 
 
-def test_artifact_made_since_a_run_was_written_down_is_reachable(grids: Grids, store: Store) -> None:
+def test_artifact_made_since_a_run_was_written_down_is_reachable(grids: Grids, store: LocalStore) -> None:
     grids.start(run_of())
     publish(store)
     assert grids.reachable() == {(STAGE, KEY)}
 
 
-def test_artifact_of_another_node_is_not_reachable(grids: Grids, store: Store) -> None:
+def test_artifact_of_another_node_is_not_reachable(grids: Grids, store: LocalStore) -> None:
     grids.start(run_of(node="other"))
     publish(store)
     assert grids.reachable() == set()
@@ -210,7 +210,7 @@ def test_running_grid_does_not_keep_one_whose_name_it_begins_with(grids: Grids) 
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"runs": [{"id": 1}]}', '{"runs": [{"nodes": [1]}]}'])
-def test_garbled_grid_file_is_an_error_that_can_be_followed(grids: Grids, store: Store, text: str) -> None:
+def test_garbled_grid_file_is_an_error_that_can_be_followed(grids: Grids, store: LocalStore, text: str) -> None:
     grids.start(run_of()).finish(run_of(), "complete")
     (store.root / "grids" / "demo.json").write_text(text)
     with pytest.raises(CorruptArtifact, match="w2s grids --drop demo"):

@@ -25,8 +25,18 @@ ALLOWED = {
         "httpx",
     },
 }  # fmt: skip
-LAZY = {("w2s_core/sources.py", "datasets")}
-"""The one loader that may import ``datasets``, inside a function."""
+LAZY = {
+    ("w2s_core/hub.py", "datasets"),
+    ("w2s_core/optimizers.py", "bitsandbytes"),
+    ("tasks/launcher.py", "accelerate"),
+    ("tasks/trackers.py", "accelerate"),
+    ("tasks/launcher.py", "torch"),
+    ("tasks/checkpoints.py", "torch"),
+    ("tasks/checkpoints.py", "safetensors"),
+    ("artifacts/s3/objects.py", "boto3"),
+    ("artifacts/s3/objects.py", "botocore"),
+}
+"""What a module may import inside a function only."""
 
 HEAVY = ("torch", "transformers", "prefect", "datasets", "duckdb", "pyarrow")
 

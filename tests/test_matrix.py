@@ -137,7 +137,7 @@ CODE = {
     ),
     "a loss that no node uses": (("w2s_core/losses.py", "len(logits) / 2", "len(logits) // 2"), {}),
     "the formatter of another dataset": (
-        ("w2s_core/nlp.py", """f"Q: {clean(row['question'])}\"""", """f"Ask: {clean(row['question'])}\""""),
+        ("w2s_core/nlp/pairs.py", """f"Q: {clean(row['question'])}\"""", """f"Ask: {clean(row['question'])}\""""),
         {},
     ),
 }
@@ -171,7 +171,7 @@ def test_plan_names_the_function_that_changed(project: Project) -> None:
 
 def test_formatter_edited_keeps_the_number_of_pgr_rows(project: Project) -> None:
     before = project.count_pgr()
-    project.edit("w2s_core/nlp.py", 'Example(sentence, "Positive?"', 'Example(sentence, "Good or bad?"')
+    project.edit("w2s_core/nlp/texts.py", 'Example(sentence, "Positive?"', 'Example(sentence, "Good or bad?"')
 
     ran = project.run(grid(project.folder)).stages
 
@@ -187,7 +187,7 @@ REGISTERED = {
         "def harden_top(",
     ),
     "dataset": (
-        "w2s_core/nlp.py",
+        "w2s_core/nlp/pairs.py",
         "def _boolq(",
         'DATASETS.register("new", DATASETS.get("sst2"))\n\n\ndef _boolq(',
     ),
@@ -213,8 +213,8 @@ def add_field(project: Project) -> None:
 def test_field_added_with_its_frozen_value_runs_nothing(project: Project) -> None:
     add_field(project)
     stages = project.code / "w2s_core" / "stages.py"
-    frozen = '{stage: {"training.new_knob": 3} for stage in ("train_gt", "train_w2s")}'
-    stages.write_text(stages.read_text(encoding="utf-8") + f"\nADDED.update({frozen})\n", encoding="utf-8")
+    frozen = "".join(f'ADDED["{stage}"]["training.new_knob"] = 3\n' for stage in ("train_gt", "train_w2s"))
+    stages.write_text(stages.read_text(encoding="utf-8") + frozen, encoding="utf-8")
 
     assert not project.run(grid(project.folder)).stages
 

@@ -43,11 +43,23 @@ def test_stages_are_shared_between_all_pairs() -> None:
     assert counts == {
         "pretrain": 4,
         "prepare": 1,
+        "audit": 1,
         "train_gt": 6,
         "weak_labels": 3,
         "train_w2s": 12,
         "score": 18,
     }
+
+
+def test_an_audit_reads_what_its_dataset_is_prepared_from() -> None:
+    by_stage = {node.stage: node for node in graph_of().nodes.values()}
+
+    assert by_stage["audit"].inputs == by_stage["prepare"].inputs
+    assert by_stage["audit"].params.items() > by_stage["prepare"].params.items()
+
+
+def test_a_grid_can_go_without_audits() -> None:
+    assert "audit" not in stages(graph_of(audit=False))
 
 
 def test_pretraining_is_shared_between_datasets() -> None:

@@ -64,6 +64,6 @@ def test_tour_runs_as_written(tmp_path: Path) -> None:
     assert "results.duckdb" in output
     first, *others = commands()
     assert first == ".venv/bin/w2s run demo"
-    assert run(first).startswith("nothing to do: all 138 stages of demo are fresh")
+    assert run(first).startswith("nothing to do: all 141 stages of demo are fresh")
     for command in others:
         assert run(command).strip() or "--output" in command

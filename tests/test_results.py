@@ -20,16 +20,16 @@ from artifacts.query import run_query
 from artifacts.results import build
 from tests.toy_grid import ToyGrid, rights
 
-TABLES = ("nodes", "scores", "predictions", "weak_labels", "pairs", "outcomes", "uncertainty")
+TABLES = ("nodes", "scores", "audits", "predictions", "weak_labels", "curves", "pairs", "outcomes", "uncertainty")
 VIEWS = ("pgr", "pgr_by_pair", "pgr_by_dataset", "pgr_by_method", "agreement")
 BUILDER = """
 import sys
 from pathlib import Path
 from artifacts.results import build
-from artifacts.store import Store
+from artifacts.local_store import LocalStore
 print("ready", flush=True)
 for _ in range(int(sys.argv[2])):
-    build(Store(Path(sys.argv[1]) / "store"), Path(sys.argv[1]) / "results.duckdb")
+    build(LocalStore(Path(sys.argv[1]) / "store"), Path(sys.argv[1]) / "results.duckdb")
 """
 
 
@@ -260,6 +260,40 @@ def test_evicted_output_takes_no_room(grid: ToyGrid) -> None:
     assert after["size_bytes"] == before["size_bytes"] / 2
 
 
+STUDENT = {
+    "dataset": "boolq", "model": "large", "half": "transfer_train", "supervisor": "small", "method": "logconf",
+    "seed": 2,
+}  # fmt: skip
+
+
+def test_curves_have_the_labels_of_their_training(grid: ToyGrid) -> None:
+    numbers = {
+        "fraction": 1.0, "loss": 0.5, "lr": 0.1, "alpha": 0.25, "examples_per_s": 8.0, "tokens_per_s": 90.0,
+        "gt_accuracy": 0.75, "label_accuracy": 0.5,
+    }  # fmt: skip
+    grid.training([{"step": 1, **numbers, "grad_norm": 2.0}], stage="train_w2s", **STUDENT)
+    assert built(grid, "FROM curves") == [{"grid": "toy", "kind": "w2s", **STUDENT, "step": 1, **numbers}]
+
+
+def test_curves_may_lack_columns_and_files(grid: ToyGrid) -> None:
+    grid.training([{"step": 1, "loss": 0.7}, {"step": 2, "loss": 0.6}], dataset="boolq", model="small")
+    grid.training([{"step": 1, "loss": 3}], stage="pretrain", model="small")
+    for name, damage in {"lost": Path.unlink, "damaged": lambda path: path.write_bytes(b"x")}.items():
+        key = grid.training([{"step": 1, "loss": 0.7}], model=name)
+        damage(grid.store.folder("train_gt", key) / "side" / "curve.parquet")
+    grid.score(rights(6, 4), kind="gt", model="small")
+    found = built(grid, "SELECT kind, dataset, model, step, loss, alpha FROM curves ORDER BY kind, step")
+    names = ("kind", "dataset", "model", "step", "loss", "alpha")
+    assert found == [
+        dict(zip(names, row, strict=True))
+        for row in (
+            ("gt", "boolq", "small", 1, 0.7, None),
+            ("gt", "boolq", "small", 2, 0.6, None),
+            ("pretrain", None, "small", 1, 3.0, None),
+        )
+    ]
+
+
 def test_only_the_latest_run_of_a_grid_is_in_its_scores(grid: ToyGrid) -> None:
     grid.pair(rights(6, 4), rights(7, 3), rights(9, 1))
     built(grid, "FROM pgr")
@@ -406,3 +440,19 @@ def test_unreadable_grid_file_is_named(grid: ToyGrid) -> None:
     (grid.store.root / "grids" / "toy.json").write_text("{}")
     with pytest.raises(CorruptArtifact, match=r"toy\.json"):
         build(grid.store, grid.results)
+
+
+def test_audits_are_there_though_no_grid_has_them(grid: ToyGrid) -> None:
+    key = grid.audit("fail")
+    grid.nodes.clear()
+    (row,) = built(grid, "SELECT * EXCLUDE started FROM audits")
+    assert row == {
+        "dataset": "boolq", "source": "folder", "split": "train", "check": "leak.length", "value": 0.9,
+        "threshold": 0.8, "verdict": "fail", "detail": "told by its length", "key": key,
+    }  # fmt: skip
+
+
+def test_the_newest_audit_of_a_dataset_is_what_is_known(grid: ToyGrid) -> None:
+    grid.audit("ok", started="2026-02-02T00:00:00+00:00", code="1" * 64)
+    grid.audit("fail", started="2026-01-02T00:00:00+00:00")
+    assert built(grid, "SELECT verdict FROM audits") == [{"verdict": "ok"}]

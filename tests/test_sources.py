@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from artifacts.errors import FingerprintError
 from artifacts.fingerprint import fingerprint
-from artifacts.sources import Source, Sources
+from artifacts.sources import Source, Sources, parse
 
 
 def write(root: Path, **modules: str) -> None:
@@ -50,3 +53,24 @@ def test_source_that_is_no_text_is_refused() -> None:
     for entry, path in (("toy:fit", "toy.py:1: "), ("toy.b:fit", "b.py:1: ")):
         with pytest.raises(FingerprintError, match=path):
             fingerprint(sources, entry, {})
+
+
+def test_sources_are_parsed_while_other_threads_parse() -> None:
+    text = "\n".join(f"def f{n}(a, b): return [a + b * {n} for _ in range(a)]" for n in range(2000))
+    stop = threading.Event()
+
+    def disturb() -> None:
+        while not stop.is_set():
+            with contextlib.suppress(SystemError):
+                ast.parse(text)
+
+    thread = threading.Thread(target=disturb)
+    thread.start()
+    try:
+        for _ in range(5):
+            tree = parse(text)
+            assert isinstance(tree, ast.Module)
+            assert len(tree.body) == 2000
+    finally:
+        stop.set()
+        thread.join()

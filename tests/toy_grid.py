@@ -9,10 +9,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from artifacts.curves import CURVE
 from artifacts.grids import GridNode, GridRun, Grids, State
 from artifacts.keys import JSON
+from artifacts.local_store import LocalStore
 from artifacts.manifest import Manifest, Output
-from artifacts.store import Store
 
 
 def rights(*counts: int) -> list[bool]:
@@ -24,7 +25,7 @@ class ToyGrid:
     """A store with one grid; nothing is a result before ``run``."""
 
     def __init__(self, root: Path, name: str = "toy") -> None:
-        self.store = Store(root / "store")
+        self.store = LocalStore(root / "store")
         self.results = root / "results.duckdb"
         self.name = name
         self.nodes: dict[str, GridNode] = {}
@@ -54,6 +55,22 @@ class ToyGrid:
         """Publish the weak labels of a supervisor, two rows per split, and return their key."""
         table = pa.table({"id": ["a", "b"], "weak_prob": [0.2, 0.7]})
         return self._publish("weak_labels", {"transfer_train": table, "test": table}, labels, {})
+
+    def audit(self, verdict: str, *, started: str = "2026-01-02T03:04:05+00:00", code: str = "0" * 64) -> str:
+        """Publish the audit of a dataset with one check; what differs in ``code`` only is the same node."""
+        checks = pa.table(
+            {
+                "split": ["train"], "check": ["leak.length"], "value": [0.9], "threshold": [0.8],
+                "verdict": [verdict], "detail": ["told by its length"],
+            }
+        )  # fmt: skip
+        labels: dict[str, JSON] = {"dataset": "boolq"}
+        return self._publish("audit", {"checks": checks}, labels, {}, node="a" * 64, started=started, code=code)
+
+    def training(self, curve: list[dict[str, JSON]], *, stage: str = "train_gt", **labels: JSON) -> str:
+        """Publish a training with this curve, and return its key."""
+        weights = pa.table({"weight": [str(sorted(labels.items()))]})
+        return self._publish(stage, {"model": weights}, labels, {}, curve=curve)
 
     def pair(
         self,
@@ -85,21 +102,38 @@ class ToyGrid:
         Grids(self.store).start(run).finish(run, state)
 
     def _publish(
-        self, stage: str, tables: dict[str, pa.Table], labels: dict[str, JSON], metrics: dict[str, JSON]
+        self,
+        stage: str,
+        tables: dict[str, pa.Table],
+        labels: dict[str, JSON],
+        metrics: dict[str, JSON],
+        *,
+        curve: list[dict[str, JSON]] | None = None,
+        node: str | None = None,
+        started: str = "2026-01-02T03:04:05+00:00",
+        code: str = "0" * 64,
     ) -> str:
-        content = repr((stage, sorted(labels.items()), {name: table.to_pylist() for name, table in tables.items()}))
+        content = repr(
+            (code, stage, sorted(labels.items()), {name: table.to_pylist() for name, table in tables.items()})
+        )
         key = hashlib.sha256(content.encode()).hexdigest()
         with self.store.draft(stage, key) as draft:
             outputs = {}
             for name, table in tables.items():
                 pq.write_table(table, draft / f"{name}.parquet")
                 outputs[name] = Output("0" * 64, {f"{name}.parquet": (draft / f"{name}.parquet").stat().st_size})
+            side = {}
+            if curve is not None:
+                (draft / CURVE).parent.mkdir()
+                pq.write_table(pa.Table.from_pylist(curve), draft / CURVE)
+                side = {CURVE: (draft / CURVE).stat().st_size}
             self.store.publish(
                 draft,
                 Manifest(
-                    key=key, node=key[::-1], stage=stage, schema=1, params={"seed": 0}, labels=labels, inputs={},
-                    code={"digest": "0" * 64, "parts": {}}, outputs=outputs, metrics=metrics,
-                    timings={"started": "2026-01-02T03:04:05+00:00", "seconds": 1.5},
+                    key=key, node=node or key[::-1], stage=stage, schema=1, labels=labels,
+                    params={"seed": 0, "source": {"kind": "folder"}}, inputs={},
+                    code={"digest": code, "parts": {}}, outputs=outputs, side=side, metrics=metrics,
+                    timings={"started": started, "seconds": 1.5},
                     environment={"torch": "2.8.0", "transformers": "5.0.0", "host": "here"},
                 ),
             )  # fmt: skip

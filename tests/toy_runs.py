@@ -15,7 +15,13 @@ from flows.home import Home
 from flows.load import parse_grid
 from flows.run import Session
 
-GRID = {"name": "toy", "datasets": ["sst2"], "models": ["offline-xs", "offline-s", "offline-m"], "methods": ["xent"]}
+GRID = {
+    "name": "toy",
+    "datasets": ["sst2"],
+    "models": ["offline-xs", "offline-s", "offline-m"],
+    "methods": ["xent"],
+    "audit": False,
+}
 
 TABLES = {
     "score": {"id": ["a", "b"], "prob": [0.2, 0.9], "gt_label": pa.array([0, 1], pa.int8())},

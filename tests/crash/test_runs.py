@@ -202,7 +202,7 @@ def test_failing_dataset_leaves_the_others_finished(runs: Runs) -> None:
     assert re.search(r"boolq +s +m +xent", output)
 
 
-def test_prefect_shows_the_nodes_that_ran_and_a_table_of_those_reused(runs: Runs) -> None:
+def test_prefect_shows_the_nodes_that_ran_and_a_plan_with_those_reused(runs: Runs) -> None:
     runs.run("run", runs.grid())
     runs.run("run", runs.grid(seeds=[0, 1]))
 
@@ -215,11 +215,11 @@ with local_server(Path(os.environ["W2S_HOME"]), lambda line: None):
     with get_client(sync_client=True) as client:
         flow_runs = sorted(client.read_flow_runs(), key=lambda run: run.start_time)
         task_runs = [r for r in client.read_task_runs() if r.flow_run_id == flow_runs[-1].id]
-        [artifact] = [a for a in client.read_artifacts() if a.flow_run_id == flow_runs[-1].id and a.key == "reused"]
+        [artifact] = [a for a in client.read_artifacts() if a.flow_run_id == flow_runs[-1].id and a.key == "plan"]
         print(json.dumps([
             [run.state.name for run in flow_runs],
             sorted(run.name for run in task_runs),
-            len(json.loads(artifact.data)),
+            [row["status"] for row in json.loads(artifact.data)].count("fresh"),
         ]))
 """
     done = subprocess.run(

@@ -1,0 +1,184 @@
+"""The flow of the deployments: a grid from its form, with one child flow run per dataset that has work.
+
+A child is the same grid restricted to one dataset: the same nodes, so the same keys. Only the parent writes the grid
+down, so that children leave no grids behind. Neither has more task runs than the UI can show.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextvars import ContextVar, copy_context
+from pathlib import Path
+from typing import Any
+
+import prefect
+import pyarrow.compute as pc
+from prefect import flow
+from prefect.logging import get_run_logger
+from prefect.states import Completed, Failed, State
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from artifacts.errors import W2sError
+from artifacts.query import pgr_table
+from flows.drain import Report
+from flows.forms import GridForm
+from flows.grid import TaskRuns, executing, final_state, nothing_to_do
+from flows.home import Home
+from flows.run import Session
+from flows.shown import Progress, show_audits, show_plan, show_table
+from tasks.execute import Executor
+from w2s_core.config import GridConfig
+
+SHOW_EVERY_S = 3.0
+
+Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
+
+REPORT: ContextVar[Report | None] = ContextVar("report", default=None)
+"""Where a child in the parent's process reports its nodes."""
+
+
+def _run_name() -> str:
+    """The name of the grid that was asked for, or of the preset or file that it starts from."""
+    form = prefect.runtime.flow_run.parameters["grid"]
+    values = form if isinstance(form, dict) else form.model_dump()
+    return values.get("name") or Path(values.get("file") or values.get("preset") or "quick").stem
+
+
+@flow(
+    name="grid",
+    flow_run_name=_run_name,
+    task_runner=ThreadPoolTaskRunner(),  # type: ignore[arg-type]
+    persist_result=False,
+)
+def run_by_dataset(grid: GridForm) -> State[Any]:
+    """Run what a grid lacks, one flow run per dataset, and land the results.
+
+    Args:
+        grid: A preset, and what is to be different.
+    """
+    home = Home.from_environment()
+    logger = get_run_logger()
+    try:
+        session = Session.open(grid.to_config(), home)
+        if not session.plan.pending:
+            session.record_fresh()
+            return Completed(message=nothing_to_do(session.plan))
+        logger.info("%s of %s stages to run", len(session.plan.pending), len(session.plan.planned))
+        show_plan(session.plan)
+        return _run(session, logger)
+    except W2sError as error:
+        return Failed(message=str(error))
+
+
+def _run(session: Session, logger: Logger) -> State[Any]:
+    progress = Progress(len(session.plan.pending))
+    session.listeners.append(progress)
+    with executing(session) as executor, session.recorded() as update:
+        shared = session.drain(session.plan.shared, *TaskRuns(executor).submitting)
+        progress.show()
+        # What failed here would fail again in every dataset.
+        failures = {failure.node.name: failure.message for failure in shared.failed}
+        session.look_again()
+        if not failures:
+            failures = _run_datasets(session, executor, progress, update, logger)
+    show_audits(session.audits)
+    if session.plan.graph.pairs:
+        name = session.config.name
+        table = pgr_table(session.home.results, name, "pair")
+        show_table(table, "pgr", f"Performance gap recovered, grid {name}")
+    return _final_state(session, progress, failures)
+
+
+def _run_datasets(
+    session: Session, executor: Executor, progress: Progress, update: Callable[[], None], logger: Logger
+) -> dict[str, str]:
+    """Run a child for each dataset that has work, as many at a time as there are workers.
+
+    Returns:
+        Dataset to message, of those that failed.
+    """
+    pending = [str(entry.node.labels["dataset"]) for entry in session.plan.pending if "dataset" in entry.node.labels]
+    failures: dict[str, str] = {}
+    REPORT.set(progress)
+    with ThreadPoolExecutor(executor.pool.n_workers) as threads:
+        running: dict[Future[State[Any]], str] = {
+            threads.submit(copy_context().run, _run_child, session, dataset): dataset
+            for dataset in dict.fromkeys(pending)
+        }
+        try:
+            while running:
+                ended, _ = wait(running, timeout=SHOW_EVERY_S, return_when=FIRST_COMPLETED)
+                progress.show()
+                for future in ended:
+                    dataset, state = running.pop(future), future.result()
+                    logger.info("%s: %s", dataset, state.message)
+                    if not state.is_completed():
+                        failures[dataset] = state.message or state.name or "failed"
+                    session.look_again()
+                    update()
+                    _show_dataset(session, dataset)
+        except BaseException:
+            executor.stop.set()
+            executor.pool.stop()
+            for future in running:
+                future.cancel()
+            raise
+        finally:
+            session.look_again()
+    return failures
+
+
+def _run_child(session: Session, dataset: str) -> State[Any]:
+    with prefect.tags(dataset):
+        state: State[Any] = run_dataset(session.config, dataset, str(session.home.root), return_state=True)
+    return state
+
+
+@flow(
+    name="dataset",
+    flow_run_name="{config.name} {dataset}",
+    task_runner=ThreadPoolTaskRunner(),  # type: ignore[arg-type]
+    persist_result=False,
+)
+def run_dataset(config: GridConfig, dataset: str, home: str | None = None) -> State[Any]:
+    """Run what one dataset of a grid lacks; the flow run of the grid writes it down.
+
+    Args:
+        config: the grid.
+        dataset: one of its datasets.
+        home: folder of the project; default: ``W2S_HOME``.
+    """
+    folder = Home(Path(home)) if home is not None else Home.from_environment()
+    session = Session.open(config.model_copy(update={"datasets": (dataset,)}), folder)
+    report = REPORT.get()
+    if report is not None:
+        session.listeners.append(report)
+    with executing(session) as executor:
+        outcome = session.drain(session.plan, *TaskRuns(executor).submitting)
+    return final_state(session.plan, outcome)
+
+
+def _show_dataset(session: Session, dataset: str) -> None:
+    """The PGR of one dataset, as soon as it is there."""
+    if not session.plan.graph.pairs:
+        return
+    name = session.config.name
+    table = pgr_table(session.home.results, name, "pair")
+    table = table.filter(pc.equal(table["dataset"], dataset))
+    if table.num_rows:
+        show_table(table, f"pgr {dataset}", f"Performance gap recovered, grid {name}, dataset {dataset}")
+
+
+def _final_state(session: Session, progress: Progress, failures: dict[str, str]) -> State[Any]:
+    counts = progress.counts
+    n_reused = len(session.plan.planned) - sum(counts.values()) + counts.get("reused", 0)
+    done = f"{counts.get('ran', 0)} stages ran, {n_reused} reused"
+    if not failures:
+        return Completed(message=done)
+    first, message = next(iter(failures.items()))
+    return Failed(
+        message=f"{counts.get('failed', 0)} failed, {len(session.plan.pending)} not done, {done}; "
+        f"first: {first}: {message}"
+    )

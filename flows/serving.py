@@ -1,0 +1,105 @@
+"""The process that serves the deployments for ``w2s up``, until it gets SIGTERM or its parent is gone.
+
+Started as ``python -m flows.serving`` with the environment of a server; says ``ready`` when the deployments are there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import os
+import signal
+import sys
+import threading
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import StateType
+from prefect.deployments.runner import RunnerDeployment
+from prefect.events.actions import ChangeFlowRunState
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture, ResourceSpecification
+from prefect.runner import Runner
+from prefect.settings import get_current_settings
+
+from flows.deployments import served
+from flows.grid import device_limit
+from flows.server import ensure_limit
+from tasks.devices import this_machine
+from w2s_core.config import RuntimeConfig
+
+READY = "ready"
+POLL_S = 2
+"""How often the server is asked for runs that are due."""
+
+MISSED = 3
+"""Heartbeats that a flow run may miss before it counts as crashed."""
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    ensure_limit(device_limit(), this_machine(RuntimeConfig()).n_workers)
+    asyncio.run(_serve(served()))
+
+
+async def _serve(deployments: list[RunnerDeployment]) -> None:
+    await install_zombie_automation()
+    # Schedules go on where they were when this starts again.
+    runner = Runner(name="w2s-up", query_seconds=POLL_S, pause_on_shutdown=False)
+    for deployment in deployments:
+        await runner.aadd_deployment(deployment)
+    serving = asyncio.create_task(runner.start())
+    while not runner.started:
+        await asyncio.sleep(0.05)
+        if serving.done():
+            break
+    stopping = asyncio.Event()
+    # The runner's own handler waits for its loop from inside it.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    print(READY, flush=True)
+    told = asyncio.create_task(stopping.wait())
+    await asyncio.wait({serving, told}, return_when=asyncio.FIRST_COMPLETED)
+    if told.done():
+        await runner.astop()
+    await serving
+
+
+def _end_with_parent() -> None:
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+async def install_zombie_automation() -> None:
+    """Let the server mark flow runs whose heartbeats stop as crashed: their process was killed, with its parent."""
+    every_s = get_current_settings().flows.heartbeat_frequency
+    if every_s is None:
+        return
+    ended = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")}
+    automation = AutomationCore(
+        name="w2s: crash flow runs without heartbeats",
+        description="A flow run whose process was killed would stay Running for ever.",
+        trigger=EventTrigger(
+            after={"prefect.flow-run.heartbeat"},
+            expect={"prefect.flow-run.heartbeat", *ended},
+            match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=datetime.timedelta(seconds=MISSED * every_s),
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.CRASHED,
+                message="No heartbeat: its process is gone. Finished stages stay; run it again.",
+            )
+        ],
+    )
+    async with get_client() as client:
+        there = await client.read_automations_by_name(automation.name)
+        if there:
+            await client.update_automation(there[0].id, automation)
+        else:
+            await client.create_automation(automation)
+
+
+if __name__ == "__main__":
+    main()

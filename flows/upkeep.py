@@ -1,0 +1,67 @@
+"""Flows around the grids: the report of results as artifacts, and the maintenance of the store."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from prefect import flow
+from prefect.artifacts import create_table_artifact
+from prefect.states import Completed, Failed, State
+
+from artifacts.errors import W2sError
+from artifacts.query import pgr_table
+from flows.garbage import collect_garbage
+from flows.home import Home
+from flows.shown import show_table
+
+Level = Literal["pair", "seed", "dataset", "method"]
+
+
+@flow(name="report", persist_result=False)
+def report(grid: str = "", by: tuple[Level, ...] = ("pair", "dataset", "method")) -> State[Any]:
+    """Show performance gap recovered, as tables among the artifacts.
+
+    Args:
+        grid: Name of one grid; empty for all that were run.
+        by: One table for each of these levels.
+    """
+    home = Home.from_environment()
+    try:
+        tables = {level: pgr_table(home.results, grid or None, level) for level in by}
+    except W2sError as error:
+        return Failed(message=str(error))
+    for level, table in tables.items():
+        show_table(table, f"report by {level}", f"Performance gap recovered by {level}, {grid or 'all grids'}")
+    rows = ", ".join(f"{table.num_rows} by {level}" for level, table in tables.items())
+    return Completed(message=f"rows: {rows}")
+
+
+@flow(name="store-maintenance", persist_result=False)
+def maintain_store(verify: bool = True, gc: bool = True, dry_run: bool = True) -> State[Any]:
+    """Check every artifact, and remove what no grid needs.
+
+    Args:
+        verify: Read everything in the store, and say what is not as its manifest says.
+        gc: Remove what neither the last complete run of a grid nor any since needs.
+        dry_run: Only say what would be removed.
+    """
+    home = Home.from_environment()
+    said = []
+    try:
+        store = home.open_store()
+        problems = list(store.verify()) if verify else []
+        if problems:
+            create_table_artifact([problem._asdict() for problem in problems], key="store-problems")
+        if verify:
+            said.append(f"{len(problems)} broken artifacts")
+        if gc:
+            removed = collect_garbage(home, store, dry_run=dry_run)
+            if removed:
+                create_table_artifact([item._asdict() for item in removed], key="store-removed")
+            total = sum(item.size_bytes for item in removed)
+            said.append(f"{'would free' if dry_run else 'freed'} {total:,} bytes in {len(removed)} places")
+    except W2sError as error:
+        return Failed(message=str(error))
+    if problems:
+        return Failed(message="; ".join([*said, "a run of a grid makes what it needs of them anew"]))
+    return Completed(message="; ".join(said) or "nothing was asked for")

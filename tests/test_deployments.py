@@ -1,0 +1,54 @@
+"""The deployments: the same in ``prefect.yaml`` as here, and with parameters that their forms take."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prefect.utilities.callables import parameter_schema
+from prefect.utilities.schema_tools import validate
+
+from flows.deployments import DEPLOYMENTS, entrypoint, served
+
+FILE: dict[str, Any] = yaml.safe_load((Path(__file__).parent.parent / "prefect.yaml").read_text(encoding="utf-8"))
+
+
+def test_prefect_yaml_has_the_deployments_that_are_served() -> None:
+    in_file = {
+        entry["name"]: (entry["entrypoint"], entry["parameters"], entry["description"], tuple(entry["tags"]))
+        for entry in FILE["deployments"]
+    }
+
+    assert in_file == {
+        name: (entrypoint(deployment), deployment.parameters, deployment.description, deployment.tags)
+        for name, deployment in DEPLOYMENTS.items()
+    }
+
+
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_entrypoint_leads_to_the_flow(name: str) -> None:
+    module, _, function = entrypoint(DEPLOYMENTS[name]).rpartition(".")
+
+    assert getattr(import_module(module), function) is DEPLOYMENTS[name].flow
+
+
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_form_takes_the_parameters(name: str) -> None:
+    deployment = DEPLOYMENTS[name]
+    schema = parameter_schema(deployment.flow.fn).model_dump()
+
+    assert validate(dict(deployment.parameters), schema, raise_on_error=False) == []
+
+
+def test_serving_sets_nothing_that_users_set_in_the_ui() -> None:
+    for deployment in served():
+        assert not {"schedules", "parameters", "paused", "concurrency_limit"} & deployment.model_fields_set
+
+
+def test_served_deployments_are_on_no_work_pool() -> None:
+    for deployment in served():
+        assert {"work_pool_name", "work_queue_name"} <= deployment.model_fields_set
+        assert deployment.work_pool_name is None

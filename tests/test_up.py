@@ -1,0 +1,198 @@
+"""``w2s up`` with a real server: deployments run, share work, and leave no process behind."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from artifacts.grids import Grids
+from artifacts.local_store import LocalStore
+from tests.harness import N_NODES
+from tests.up import DEADLINE_S, TICK, Up
+
+pytestmark = pytest.mark.slow
+
+DATASETS = ["sst2", "boolq"]
+N_SHARED = N_NODES["pretrain"]
+N_PER_DATASET = sum(N_NODES.values()) - N_SHARED
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """One that runs for all tests that leave it running."""
+    yield from running(Up(tmp_path_factory.mktemp("up")))
+
+
+@pytest.fixture
+def own_up(tmp_path: Path) -> Iterator[Up]:
+    """One of a test's own, to be stopped by it."""
+    yield from running(Up(tmp_path))
+
+
+def running(up: Up) -> Iterator[Up]:
+    try:
+        up.start()
+        yield up
+    finally:
+        if up.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                up.stop(signal.SIGTERM)
+    assert up.processes() == []
+
+
+def test_grid_runs_in_one_flow_run_per_dataset_and_then_has_nothing_to_do(up: Up) -> None:
+    grid = {"preset": "quick", "file": up.grid("first", datasets=DATASETS, audit=True)}
+    id = up.submit("grid/quick-grid", grid=grid)
+    run = up.wait_for(id)
+
+    n_nodes = N_SHARED + 2 * (N_PER_DATASET + 1)
+    assert run["state"]["message"] == f"{n_nodes} stages ran, 0 reused", up.log()
+    assert run["name"] == "first"
+    children = up.children(id)
+    assert [child["name"] for child in children] == ["first boolq", "first sst2"]
+    assert [child["tags"] for child in children] == [["boolq"], ["sst2"]]
+    assert {child["state"]["message"] for child in children} == {f"{N_PER_DATASET + 1} stages ran, 2 reused"}
+    artifacts = up.artifacts(id)
+    assert set(artifacts) == {"plan", "progress", "pgr-boolq", "pgr-sst2", "pgr", "audit"}
+    assert len(json.loads(artifacts["plan"])) == n_nodes
+    assert [row["dataset"] for row in json.loads(artifacts["pgr"])] == DATASETS
+    assert artifacts["progress"] == 100
+
+    id = up.submit("grid/quick-grid", grid=grid)
+    run = up.wait_for(id)
+    assert run["state"]["type"] == "COMPLETED"
+    assert run["state"]["message"] == f"nothing to do: all {n_nodes} stages are fresh"
+    assert run["total_run_time"] < 15
+    assert up.children(id) == []
+    assert Grids(LocalStore(up.home / "store")).names() == ["first"]
+
+
+def test_wrong_combination_fails_at_the_start_with_the_line_of_the_command_line(up: Up) -> None:
+    path = up.grid("wrong", pairs=[["m", "s"]])
+    id = up.submit("grid/quick-grid", grid={"file": path})
+
+    state = up.wait_for(id)["state"]
+
+    code, output = up.run("plan", path)
+    assert (code, state["type"]) == (2, "FAILED")
+    assert output.strip() == f"w2s: {state['message']}"
+    assert up.artifacts(id) == {}
+
+
+def test_overlapping_runs_of_a_grid_share_its_work(up: Up) -> None:
+    before = up.executed()
+    path = up.grid("shared", datasets=DATASETS, data_seed=7)
+    ids = [up.submit("grid/quick-grid", grid={"file": path}) for _ in range(2)]
+
+    states = [up.wait_for(id)["state"] for id in ids]
+
+    assert {state["type"] for state in states} == {"COMPLETED"}, states
+    made = up.executed() - before
+    assert set(made.values()) == {1}
+    assert len(made) == 2 * N_PER_DATASET
+
+
+def test_run_from_a_terminal_joins_and_does_not_stop_the_server(up: Up) -> None:
+    code, output = up.run("run", up.grid("typed", data_seed=9))
+
+    assert code == 0
+    assert "starting a Prefect server" not in output
+    runs = up.api("/flow_runs/filter", {"flows": {"name": {"any_": ["w2s-grid"]}}})
+    assert [run["name"] for run in runs] == ["typed"]
+
+
+def test_started_twice_is_one_line(up: Up) -> None:
+    assert up.process is not None
+
+    code, output = up.run("up")
+
+    assert code == 2
+    assert output == f"w2s: w2s up runs already for {up.home} (process {up.process.pid})\n"
+
+
+def test_port_in_use_is_one_line(up: Up, tmp_path: Path) -> None:
+    other = Up(tmp_path)
+
+    code, output = other.run("up", "--port", str(up.port))
+
+    assert code == 2
+    assert output == f"w2s: port {up.port} cannot be used (Address already in use); name another with --port\n"
+    assert other.processes() == []
+
+
+def test_report_and_maintenance_of_the_store_complete(up: Up) -> None:
+    up.run("run", up.grid("reported"))
+
+    report = up.submit("report/report", grid="reported")
+    maintenance = up.submit("store-maintenance/store-maintenance")
+
+    assert up.wait_for(report)["state"]["message"] == "rows: 1 by pair, 1 by dataset, 1 by method"
+    assert set(up.artifacts(report)) == {"report-by-pair", "report-by-dataset", "report-by-method"}
+    state = up.wait_for(maintenance)["state"]
+    assert state["message"].startswith("0 broken artifacts; would free ")
+
+
+def test_flow_runs_without_heartbeats_will_crash(up: Up) -> None:
+    [automation] = up.api("/automations/filter", {})
+
+    assert automation["trigger"]["expect"][0].startswith("prefect.flow-run.")
+    assert automation["actions"][0] == automation["actions"][0] | {"type": "change-flow-run-state", "state": "CRASHED"}
+
+
+def test_schedule_survives_a_restart(own_up: Up) -> None:
+    id = own_up.deployment("report/report")["id"]
+    schedule = {"schedule": {"interval": 3600, "anchor_date": "2100-01-01T00:00:00Z"}, "active": True}
+    own_up.api(f"/deployments/{id}/schedules", [schedule])
+    own_up.stop()
+
+    own_up.start()
+
+    [kept] = own_up.deployment("report/report")["schedules"]
+    assert (kept["schedule"]["interval"], kept["active"]) == (3600, True)
+
+
+def test_ctrl_c_in_the_middle_of_a_run_leaves_no_process(own_up: Up) -> None:
+    path = own_up.grid("long", training={"epochs": 4000, "batch_size": 8})
+    own_up.submit("grid/quick-grid", grid={"file": path})
+    for _ in range(DEADLINE_S * 10):
+        if any("train_gt" in file.read_text() for file in (own_up.home / "cache").glob("progress/*.json")):
+            break
+        TICK.wait(0.1)
+
+    code, output = own_up.stop()
+
+    assert (code, output) == (0, "stopped; finished stages stay\n"), own_up.log()
+    assert own_up.processes() == []
+    code, output = own_up.run("plan", path)
+    assert "1 pretrain" not in output
+
+
+def test_what_serves_ends_with_a_killed_parent(own_up: Up) -> None:
+    assert own_up.process is not None
+    own_up.process.kill()
+    own_up.process.communicate()
+    own_up.process = None
+    for _ in range(DEADLINE_S * 10):
+        if not any("flows.serving" in command for command in own_up.processes()):
+            break
+        TICK.wait(0.1)
+
+    # The server is joined by whoever comes next, and stopped with it.
+    own_up.start()
+    assert own_up.stop()[0] == 0
+
+
+def test_login_is_asked_for_and_the_address_said(tmp_path: Path) -> None:
+    up = Up(tmp_path)
+    said = up.start()
+    try:
+        assert f"Prefect UI: {up.url}" in said
+        assert f"log in with what is in {up.home}/prefect/auth" in said
+        assert oct((up.home / "prefect" / "auth").stat().st_mode)[-3:] == "600"
+    finally:
+        up.stop()

@@ -1,0 +1,166 @@
+"""``w2s up`` as a process of its own, and its server's API, for tests with real servers."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from tests.crash.test_runs import toml
+from tests.harness import TINY
+
+ROOT = Path(__file__).parent.parent
+DEADLINE_S = 240
+BUSY = 503
+"""What the server answers while its database is locked; Prefect's own client tries again, too."""
+
+TICK = threading.Event()
+"""Never set: to wait for what another process does."""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Up:
+    """One home, with ``w2s up`` running in it between ``start`` and ``stop``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.home = folder / "home"
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen[str] | None = None
+
+    def command(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start ``w2s`` for this home, as a terminal does."""
+        environ = {name: value for name, value in os.environ.items() if not name.startswith(("W2S_", "PREFECT_"))}
+        return subprocess.Popen(
+            [sys.executable, "-m", "flows.cli", *arguments],
+            cwd=ROOT,
+            env={**environ, "W2S_HOME": str(self.home), "HOME": str(self.folder)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *arguments: str) -> tuple[int, str]:
+        """Run ``w2s`` to its end; exit code and output."""
+        process = self.command(*arguments)
+        output, _ = process.communicate(timeout=DEADLINE_S)
+        assert "Traceback" not in output, output
+        return process.returncode, output
+
+    def start(self) -> list[str]:
+        """Start ``w2s up`` and wait until it serves; what it said."""
+        self.process = self.command("up", "--port", str(self.port))
+        assert self.process.stdout is not None
+        said = []
+        for line in self.process.stdout:
+            said.append(line.rstrip())
+            if line.startswith("Ctrl-C"):
+                return said
+        raise AssertionError("\n".join(said))
+
+    def stop(self, number: int = signal.SIGINT) -> tuple[int, str]:
+        """What Ctrl-C does; exit code and the last words."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        output, _ = self.process.communicate(timeout=DEADLINE_S)
+        code, self.process = self.process.returncode, None
+        return code, output
+
+    def grid(self, name: str, **changes: Any) -> str:
+        """Write a small grid; returns the path of its file."""
+        path = self.folder / f"{name}.toml"
+        values = {**TINY, "name": name, **changes}
+        path.write_text("".join(f"{field} = {toml(value)}\n" for field, value in values.items()))
+        return str(path)
+
+    def api(self, path: str, body: object = None, method: str | None = None) -> Any:
+        """The answer of the server to its user."""
+        auth = base64.b64encode((self.home / "prefect" / "auth").read_bytes().strip()).decode()
+        request = urllib.request.Request(
+            f"{self.url}/api{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json", "Authorization": f"Basic {auth}"},
+            method=method,
+        )
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        while True:
+            try:
+                with direct.open(request, timeout=60) as answer:
+                    return json.loads(answer.read() or "null")
+            except urllib.error.HTTPError as error:
+                if error.code != BUSY:
+                    raise
+            TICK.wait(0.5)
+
+    def deployment(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.api(f"/deployments/name/{name}")
+        return found
+
+    def submit(self, name: str, **parameters: Any) -> str:
+        """Create a flow run of a deployment, as the form does; its id."""
+        id = self.deployment(name)["id"]
+        run: str = self.api(f"/deployments/{id}/create_flow_run", {"parameters": parameters})["id"]
+        return run
+
+    def wait_for(self, run: str) -> dict[str, Any]:
+        """The flow run when it has ended."""
+        for _ in range(DEADLINE_S * 2):
+            found: dict[str, Any] = self.api(f"/flow_runs/{run}")
+            if found["state"]["type"] in ("COMPLETED", "FAILED", "CANCELLED", "CRASHED"):
+                return found
+            TICK.wait(0.5)
+        raise AssertionError(f"flow run {run} has not ended: {found['state']}\n{self.log()}")
+
+    def children(self, run: str) -> list[dict[str, Any]]:
+        """The flow runs that a flow run has started."""
+        parents = self.api("/task_runs/filter", {"flow_runs": {"id": {"any_": [run]}}})
+        ids = [task["id"] for task in parents]
+        found: list[dict[str, Any]] = self.api(
+            "/flow_runs/filter", {"flow_runs": {"parent_task_run_id": {"any_": ids}}, "sort": "NAME_ASC"}
+        )
+        return found
+
+    def artifacts(self, run: str) -> dict[str, Any]:
+        """Key to data of the artifacts of a flow run."""
+        found = self.api("/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run]}}})
+        return {artifact["key"]: artifact["data"] for artifact in found if artifact["key"]}
+
+    def executed(self) -> Counter[tuple[str, str]]:
+        """How often each artifact was made, by what the workers logged."""
+        made = Counter[tuple[str, str]]()
+        for log in (self.home / "logs").glob("worker-*.log"):
+            made.update(re.findall(r"^published (\w+) ([0-9a-f]{64})$", log.read_text(), re.MULTILINE))
+        return made
+
+    def log(self) -> str:
+        """What went wrong where the deployments are served."""
+        return (self.home / "logs" / "serving.log").read_text()
+
+    def processes(self) -> list[str]:
+        """Command lines of all processes that know this home."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):
+                if str(self.home).encode() in path.read_bytes() and path.parent.name != str(os.getpid()):
+                    found.append((path.parent / "cmdline").read_text().replace("\0", " "))
+        return found
