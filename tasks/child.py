@@ -7,12 +7,14 @@ the entry gave, or how it failed. It ends with the worker that it works for.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import json
 import os
 import sys
 import threading
 import traceback
 from pathlib import Path
+from typing import NoReturn
 
 from artifacts.keys import JSON
 from artifacts.loaded import loaded, record
@@ -20,29 +22,38 @@ from tasks.worker import PACKAGE, failure
 
 JOB, RESULT, FAILURE = "job.json", "result.json", "failure.json"
 
-FAILED = 1
-"""Exit code."""
+DONE, FAILED = 0, 1
+"""Exit codes."""
 
 
 def main() -> None:
     """Run the entry of the job."""
     record(PACKAGE)
+    faulthandler.enable()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     folder = Path(sys.argv[1])
     try:
         _run(folder)
     except Exception as error:  # it is reported, with its traceback, as the failure of the stage
         traceback.print_exc()
-        sys.stderr.flush()
         _put(folder / FAILURE, failure(error))
         # Without cleaning up, for which the other processes would be needed; they wait in the middle of a model.
-        os._exit(FAILED)
+        _exit(FAILED)
+    # Everything is written. Threads of gloo that still live when an interpreter cleans up can abort the process.
+    _exit(DONE)
 
 
 def _end_with_parent() -> None:
     # The worker never writes to it.
     os.read(0, 1)
     os._exit(FAILED)
+
+
+def _exit(code: int) -> NoReturn:
+    """End at once, with what was printed."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _run(folder: Path) -> None:

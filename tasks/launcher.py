@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 BY_SIGNAL = 128
@@ -35,7 +36,9 @@ def main() -> None:
     try:
         launch_command(launch_command_parser().parse_args(arguments))
     except ChildFailedError as error:
-        codes = [failure.exitcode for failure in error.failures.values()]
+        codes = {failure.exitcode for failure in error.failures.values()}
+        # The launcher ends those that are left by SIGTERM, which says nothing of why.
+        codes = codes - {-signal.SIGTERM} or codes
         sys.exit(BY_SIGNAL - min(codes) if min(codes) < 0 else max(codes))
 
 
