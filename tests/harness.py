@@ -20,7 +20,19 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("w2s_core", "artifacts", "tasks", "flows")
-PRELOADED = ["torch", "transformers", "pyarrow.parquet", "pydantic", "numpy", "tokenizers"]
+PRELOADED = [
+    "accelerate",
+    "duckdb",
+    "numpy",
+    "pandas",
+    "pyarrow.parquet",
+    "pydantic",
+    "tokenizers",
+    "torch",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.gpt2.modeling_gpt2",
+]
+"""Modules, not packages: transformers loads most of itself only when a name is asked for, which every run would pay."""
 
 TINY = {
     "name": "tiny",
