@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.console import Console
 
@@ -32,19 +33,40 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def run_audits(config: GridConfig, home: Home, *, with_models: bool) -> list[Manifest]:
-    """The audits of a grid's datasets, in its order; what is missing is run first, and lands in the results.
+NOT_FOLDERS = ("offline", "hub")
+"""Sources that have every dataset."""
+
+
+class Audited(NamedTuple):
+    """What became of the audits of some datasets."""
+
+    done: list[Manifest]
+    """In the order of the grid."""
+    failures: list[str]
+    """One line for each dataset that cannot be read."""
+
+
+def all_there(config: GridConfig) -> GridConfig:
+    """``config`` with those of its datasets that its source has; with all of them if it has none."""
+    folder = Path(config.source).expanduser()
+    there = () if config.source in NOT_FOLDERS else tuple(n for n in config.datasets if (folder / n).is_dir())
+    return config.model_copy(update={"datasets": there or config.datasets})
+
+
+def run_audits(config: GridConfig, home: Home, *, with_models: bool) -> Audited:
+    """Audit the datasets of a grid; what is missing is run first, and lands in the results.
 
     Raises:
-        W2sError: the grid is wrong, or a dataset cannot be read.
+        W2sError: the grid is wrong.
     """
     store = home.open_store()
     keys = Keys(Sources.on_disk(PACKAGE), ExternalDigests(home.digests))
     plan = make_plan(resolve_audits(config, {}, with_models=with_models), store, keys)
     machine = this_machine(config.runtime)
+    # The workers end before the threads that wait for them: Ctrl-C is heard at once.
     with (
-        Pool(n_workers=machine.n_workers, threads=machine.threads, home=home.root, gpus=[]) as pool,
         ThreadPoolExecutor(machine.n_workers) as threads,
+        Pool(n_workers=machine.n_workers, threads=machine.threads, home=home.root, gpus=[]) as pool,
     ):
         executor = Executor(store, home.root, pool, device="cpu", runtime=config.runtime.model_dump())
 
@@ -52,18 +74,20 @@ def run_audits(config: GridConfig, home: Home, *, with_models: bool) -> list[Man
             threads.submit(lambda: ended(_execute(executor, order)))
 
         drain = Drain(plan, keys, store, submit, lambda *report: None, machine.n_workers)
-        outcome = drain.run()
+        try:
+            outcome = drain.run()
+        finally:
+            executor.stop.set()
     if outcome.ran or not home.results.exists():
         build(store, home.results)
-    if outcome.failed:
-        raise W2sError("; ".join(failure.message for failure in outcome.failed))
-    return [drain.manifests[id] for id in plan.planned]
+    done = [drain.manifests[id] for id in plan.planned if id in drain.manifests]
+    return Audited(done, [failure.message for failure in outcome.failed])
 
 
 def _execute(executor: Executor, order: Order) -> Ended:
     try:
         return Ended(order, executor.execute(order))
-    except JobFailed as error:
+    except (JobFailed, W2sError, OSError) as error:
         return Ended(order, "failed", str(error))
 
 

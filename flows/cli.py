@@ -30,11 +30,13 @@ app = typer.Typer(
 )
 app.add_typer(store_app, name="store")
 
-console = Console()
-errors = Console(stderr=True)
+# Without emoji: a text with ":x:" is shown as it is.
+console = Console(emoji=False)
+errors = Console(stderr=True, emoji=False)
 
 FAILED = 1
 USAGE = 2
+INTERRUPTED = 130
 
 Grid = Annotated[str, typer.Argument(metavar="GRID", help="Preset name or TOML file.")]
 Source = Annotated[
@@ -58,8 +60,12 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except (W2sError, OSError) as error:
-        errors.print(f"w2s: {error}", markup=False, highlight=False, soft_wrap=True)
+        _complain(str(error))
         sys.exit(USAGE if isinstance(error, UsageError) else FAILED)
+
+
+def _complain(line: str) -> None:
+    errors.print(f"w2s: {line}", markup=False, highlight=False, soft_wrap=True)
 
 
 def program() -> str:
@@ -303,7 +309,9 @@ def datasets(format: Format = "table", output: Output = None) -> None:
 
 @app.command()
 def audit(
-    datasets: Annotated[list[str], typer.Argument(metavar="DATASETS", help="Names, or 'all'.")],
+    datasets: Annotated[
+        list[str], typer.Argument(metavar="DATASETS", help="Names, or 'all': of a folder, all that it holds.")
+    ],
     source: Source = None,
     models: Annotated[str | None, typer.Option(help="A ladder, or names: also count in their tokens.")] = None,
     format: Format = "table",
@@ -314,20 +322,33 @@ def audit(
 
     Example: w2s audit sst2 sciq --source my-data
     """
-    from flows.audits import checks_table, print_audits, run_audits
+    from flows.audits import all_there, checks_table, print_audits, run_audits
     from flows.tables import show
 
     home = Home.from_environment()
-    if datasets == ["all"]:
-        datasets = list(DATASETS)
-    config = _data_grid(datasets, source, overrides, models)
+    names = [name.strip() for text in datasets for name in text.split(",") if name.strip()]
+    if not names:
+        raise UsageError("DATASETS: name at least one; `w2s datasets` lists them")
+    is_all = names == ["all"]
+    config = _data_grid(list(DATASETS) if is_all else names, source, overrides, models)
+    if is_all:
+        config = all_there(config)
     with_models = models is not None or config.source == "offline"
-    audits = run_audits(config, home, with_models=with_models)
+    try:
+        audited = run_audits(config, home, with_models=with_models)
+    except KeyboardInterrupt:
+        _complain("interrupted; finished audits stay, the same command does the others")
+        sys.exit(INTERRUPTED)
     store = home.open_store()
-    if format == "table" and output is None:
-        print_audits(console, store, audits)
-    else:
-        show(checks_table(store, audits), format, output=output)
+    if audited.done:
+        if format == "table" and output is None:
+            print_audits(console, store, audited.done)
+        else:
+            show(checks_table(store, audited.done), format, output=output)
+    for failure in audited.failures:
+        _complain(failure)
+    if audited.failures:
+        sys.exit(FAILED)
 
 
 @app.command("show")

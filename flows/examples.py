@@ -42,4 +42,5 @@ def print_examples(console: Console, config: GridConfig, n_groups: int, *, as_js
         return
     for example in examples:
         console.print(f"label {example['gt_label']}, group {example['group'][:8]}", style="bold", highlight=False)
-        console.print(f"{example['text']}\n", markup=False, highlight=False)
+        # As it is: a line that is broken here would look like one that the model reads.
+        console.print(f"{example['text']}\n", markup=False, highlight=False, soft_wrap=True)

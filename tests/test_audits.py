@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,12 +15,18 @@ import pytest
 
 from artifacts.query import run_query
 from flows import cli
+from flows.audits import all_there
 from flows.home import Home
 from flows.load import parse_grid
 from flows.run import Session
 from tasks.execute import Executor
 from tasks.pool import Pool
 from w2s_core.datasets import DATASETS
+
+ROOT = Path(__file__).parent.parent
+
+TICK = threading.Event()
+"""Never set: to wait for what another process does."""
 
 
 @pytest.fixture
@@ -69,6 +78,52 @@ def test_what_an_audit_found_can_be_asked_in_sql(folder: Path, capsys: pytest.Ca
     assert set(found["check"].to_pylist()) == failed != set()
 
 
+def test_all_of_a_folder_are_the_datasets_that_it_holds(folder: Path) -> None:
+    def chosen(source: Path | str) -> list[str]:
+        return list(all_there(parse_grid({"datasets": DATASETS.names(), "source": str(source)}, "test")).datasets)
+
+    assert chosen(folder) == ["sst2", "sciq"]
+    assert chosen(folder / "no") == chosen("offline") == DATASETS.names()
+
+
+def test_a_dataset_that_cannot_be_read_hides_no_other(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "sst2" / "train.jsonl").write_text("", encoding="utf-8")
+
+    code, output, complaint = run(capsys, "audit", "sst2,sciq", "--source", str(folder))
+
+    assert code == 1
+    assert "\nok: sciq: nothing was found" in output
+    assert complaint == "w2s: sst2: there must be train rows of both labels, 0 and 1, but there is no row\n"
+
+
+def test_no_dataset_is_refused_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "audit", ",") == (2, "", "w2s: DATASETS: name at least one; `w2s datasets` lists them\n")
+
+
+def test_interrupted_audit_ends_without_finishing_what_it_was_at(tmp_path: Path) -> None:
+    rows = [{"sentence": f"film {i}", "label": i % 2} for i in range(300_000)]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    for split, n_chars in (("train", None), ("test", 10_000)):
+        (tmp_path / "sst2").mkdir(exist_ok=True)
+        (tmp_path / "sst2" / f"{split}.jsonl").write_text(text[:n_chars].rpartition("\n")[0], encoding="utf-8")
+    home = Home(Path(os.environ["W2S_HOME"]))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", "audit", "sst2", "--source", str(tmp_path)],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    # The log of a worker is there when it has been started.
+    while not (home.logs / "worker-0.log").exists() and process.poll() is None:
+        TICK.wait(0.02)
+    process.send_signal(signal.SIGINT)
+    _, complaint = process.communicate()
+
+    assert process.returncode == 130
+    assert complaint == "w2s: interrupted; finished audits stay, the same command does the others\n"
+    assert not list(home.open_store().manifests())
+
+
 def test_unknown_dataset_is_refused_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, complaint = run(capsys, "audit", "sst3")
 
@@ -103,6 +158,18 @@ def test_examples_are_printed_with_label_and_group(folder: Path, capsys: pytest.
     _, output, _ = run(capsys, "show", "sciq", "--source", str(folder), "--n", "1")
 
     assert output.count("Q: which of ") == output.count("label ") == 2
+
+
+def test_examples_are_shown_to_the_letter(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    long = " ".join(f"word {i} :smile: [b]" for i in range(40))
+    for split in ("train", "test"):
+        rows = [{"sentence": f"{split} {i} {long}", "label": i % 2} for i in range(20)]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / "sst2" / f"{split}.jsonl").write_text(text, encoding="utf-8")
+
+    _, output, _ = run(capsys, "show", "sst2", "--source", str(folder), "--n", "1")
+
+    assert f" {long}\nPositive?\n" in output
 
 
 def test_every_dataset_is_listed_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -194,6 +194,14 @@ def test_a_missing_dataset_is_named_with_those_there(tmp_path: Path) -> None:
     assert folder_message(tmp_path).endswith("there are boolq")
 
 
+def test_the_folder_of_the_dataset_itself_is_told_from_the_one_above(tmp_path: Path) -> None:
+    place = parquet(tmp_path / "sst2" / "train.parquet", *ROWS).parent
+    assert folder_message(place) == (
+        f"{place} holds files, where it must hold a folder 'sst2' with them; give the folder above it"
+    )
+    assert folder_message(place, "cola").endswith(f"; move them to {place / 'cola'}")
+
+
 def test_a_missing_split_is_named_with_the_files_there(tmp_path: Path) -> None:
     parquet(tmp_path / "sst2" / "train.parquet", *ROWS)
     assert folder_message(tmp_path) == (

@@ -45,7 +45,7 @@ def grid(folder: Path, **changes: Any) -> dict[str, Any]:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a finished run of the tiny grid on files."""
     folder = tmp_path_factory.mktemp("matrix") / "work"
-    for dataset in ("sst2", "twin"):
+    for dataset in ("sst2", "cola"):
         write_rows(folder / "data" / dataset / "train.jsonl", rows("train", 48))
         write_rows(folder / "data" / dataset / "test.jsonl", rows("test", 16))
     # One row that is too long for the dataset's limit, so that `prepare` drops it.
@@ -177,6 +177,19 @@ def test_formatter_edited_keeps_the_number_of_pgr_rows(project: Project) -> None
 
     assert ran == {"prepare": 1} | AFTER_TRAINING
     assert project.count_pgr() == before == 1
+
+
+def test_formatter_edited_makes_its_dataset_stale_alone_and_is_named(project: Project) -> None:
+    both = grid(project.folder, datasets=["sst2", "cola"])
+    project.run(both)
+    project.edit("w2s_core/nlp/texts.py", 'Example(sentence, "Positive?"', 'Example(sentence, "Good or bad?"')
+
+    plan = project.plan(both)
+
+    nodes = {(node["labels"].get("dataset"), node["status"]) for node in plan["nodes"]} - {(None, "fresh")}
+    assert nodes == {("sst2", "stale"), ("sst2", "depends"), ("cola", "fresh")}
+    [reason] = [node["reason"] for node in plan["nodes"] if node["status"] == "stale"]
+    assert reason == "code: w2s_core.nlp.texts:_sst2"
 
 
 REGISTERED = {

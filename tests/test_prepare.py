@@ -227,7 +227,18 @@ def test_one_class_is_refused(tmp_path: Path) -> None:
 
 def test_no_usable_row_is_refused(tmp_path: Path) -> None:
     message = failure(tmp_path / "a", sentences(100), sentences(40, start=100), max_chars=1)
-    assert message.endswith("but there is none")
+    assert message == "sst2: there must be test rows of both labels, 0 and 1, but all were dropped (too long 40)"
+
+
+def test_an_empty_file_is_refused(tmp_path: Path) -> None:
+    message = failure(tmp_path / "a", [], sentences(40))
+    assert message == "sst2: there must be train rows of both labels, 0 and 1, but there is no row"
+
+
+def test_of_few_rows_every_split_gets_two(tmp_path: Path) -> None:
+    tables, _ = run(tmp_path / "a", sentences(40), sentences(10, start=40), n_train=10_000, allow_fewer=True)
+    assert [len(tables[name]) for name in OUTPUTS] == [17, 19, 2, 10]
+    assert n_positive(tables["validation"]) == 1
 
 
 def test_a_label_that_is_not_0_or_1_is_named_with_its_row(tmp_path: Path) -> None:

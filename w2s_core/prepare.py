@@ -37,6 +37,8 @@ SCHEMA = pa.schema(
 )
 
 
+LEAST_ROWS = 2
+"""Of every split, one of either class."""
 LEAST_KEPT = 100_000
 KEPT_PER_ROW_ASKED = 4
 """Of a larger raw split this many examples are kept to choose from; the rest would only take memory."""
@@ -111,14 +113,14 @@ def collect(params: Mapping[str, Any], inputs: Mapping[str, Path]) -> Collected:
         test_groups.add(row.group)
         pools["test"].add(row)
     test = pools["test"].close()
-    _require_both_classes(name, "test", test)
+    _require_usable(name, "test", test, n_raw["test"], dropped["test"])
     for row in rows_of("train"):
         if row.group in test_groups:
             dropped["train"]["in_test"] += 1
         else:
             pools["train"].add(row)
     train = pools["train"].close()
-    _require_both_classes(name, "train", train)
+    _require_usable(name, "train", train, n_raw["train"], dropped["train"])
 
     train = _balanced(train, MAX_MAJORITY, dropped["train"])
     if data["balance_test"]:
@@ -171,6 +173,14 @@ def _draw(seed: int, content: str, n: int) -> int:
     return stable_int("draw", seed, content) % n
 
 
+def _require_usable(name: str, split: str, rows: list[Row], n_raw: int, dropped: Mapping[str, int]) -> None:
+    if not rows:
+        why = ", ".join(f"{reason.replace('_', ' ')} {n}" for reason, n in dropped.items() if n)
+        found = f"all were dropped ({why})" if n_raw else "there is no row"
+        raise DataError(f"{name}: there must be {split} rows of both labels, 0 and 1, but {found}")
+    _require_both_classes(name, split, rows)
+
+
 def _require_both_classes(name: str, split: str, rows: Iterable[Row]) -> None:
     counts = Counter(row.gt_label for row in rows)
     if len(counts) < 2:
@@ -193,7 +203,7 @@ def _split_train(name: str, rows: list[Row], data: Mapping[str, Any], seed: int)
     }
     asked = sum(sizes.values())
     if data["allow_fewer"] and len(rows) < asked:
-        sizes = {split: n * len(rows) // asked for split, n in sizes.items()}
+        sizes = _shrunk(sizes, len(rows))
     splits = sample_balanced(rows, sizes, seed)
     available = sum(len(split.rows) for split in splits.values())
     if available < asked and not data["allow_fewer"]:
@@ -207,6 +217,16 @@ def _split_train(name: str, rows: list[Row], data: Mapping[str, Any], seed: int)
             table.rows = balanced(table.rows, MAX_MAJORITY)
         _require_both_classes(name, split, table.rows)
     return splits
+
+
+def _shrunk(sizes: Mapping[str, int], n_rows: int) -> dict[str, int]:
+    """Sizes in the same proportion for which ``n_rows`` suffice, none so small that it cannot have both classes."""
+    shrunk = {split: n * n_rows // sum(sizes.values()) for split, n in sizes.items()}
+    for split, n in shrunk.items():
+        missing = max(0, LEAST_ROWS - n)
+        shrunk[max(shrunk, key=lambda name: shrunk[name])] -= missing
+        shrunk[split] += missing
+    return shrunk
 
 
 def _sample_test(name: str, rows: list[Row], data: Mapping[str, Any], seed: int) -> Split:

@@ -177,6 +177,9 @@ def folder_files(folder: Path, dataset: str) -> dict[str, Path]:
         raise DataError(f"no folder {folder}; give one that holds {dataset}/train.parquet")
     place = folder / dataset
     if not place.is_dir():
+        if any(_is_of(path.stem, "train") and path.suffix in SUFFIXES for path in folder.iterdir()):
+            instead = "give the folder above it" if folder.resolve().name == dataset else f"move them to {place}"
+            raise DataError(f"{folder} holds files, where it must hold a folder {dataset!r} with them; {instead}")
         there = sorted(path.name for path in folder.iterdir() if path.is_dir())
         near = difflib.get_close_matches(dataset, there, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"there are {_listed(there)}"
