@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
 from pathlib import Path
@@ -15,9 +16,10 @@ from tests.tiny_models import tiny_tokenizer
 from w2s_core.audit import audit, data_checks, token_checks
 from w2s_core.checks import SCHEMA, Check
 from w2s_core.config import DataConfig, WorldConfig
-from w2s_core.datasets import DATASETS
+from w2s_core.datasets import DATASETS, Draw, Example, RawRow, multiple_choice
 from w2s_core.errors import DataError
 from w2s_core.hashes import stable_hash, stable_int
+from w2s_core.offline.rows import raw_rows
 from w2s_core.prepare import Collected
 from w2s_core.sampling import Row
 from w2s_core.watch import Silent
@@ -170,9 +172,9 @@ def sentence(*parts: Any) -> str:
 def run(folder: Path, dataset: str, files: dict[str, list[dict[str, Any]]], **params: Any) -> dict[str, Any]:
     """The metrics of an audit of JSON Lines files; its table is in ``folder``."""
     inputs = params.pop("inputs", {})
-    for split, raw_rows in files.items():
+    for split, lines in files.items():
         inputs[split] = folder / f"{split}.jsonl"
-        inputs[split].write_text("".join(json.dumps(raw_row) + "\n" for raw_row in raw_rows))
+        inputs[split].write_text("".join(json.dumps(line) + "\n" for line in lines))
     data = DataConfig(n_train=200, n_validation=20, n_test=40, max_chars=1_000, allow_fewer=True)
     source = {"kind": "folder"}
     params = {
@@ -207,6 +209,41 @@ def test_a_marker_that_reveals_labels_fails_the_dataset(tmp_path: Path) -> None:
     metrics = run(tmp_path, "sst2", {"train": statements("train", N, "zq"), "test": statements("test", 80, "zq")})
     assert metrics["verdict"] == "fail"
     assert "train: the word 'zq' gives the label away in" in metrics["reasons"]
+
+
+def letter_if_right(row: RawRow, draw: Draw) -> list[Example]:
+    """The fault of a public formatter of OpenBookQA: right answers are shown by their letter, wrong ones by text."""
+    texts = dict(zip(row["choices"]["label"], row["choices"]["text"], strict=True))
+    wrong = [text for letter, text in texts.items() if letter != row["answerKey"]]
+    return multiple_choice(row["question_stem"], row["answerKey"], wrong, draw)
+
+
+def test_a_formatter_that_shows_letters_for_right_answers_alone_fails_its_dataset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {split: raw_rows(WorldConfig(), "openbookqa", split, n) for split, n in (("train", N), ("test", 80))}
+    assert run(tmp_path, "openbookqa", files)["verdict"] == "ok"
+
+    faulty = dataclasses.replace(DATASETS.get("openbookqa"), format=letter_if_right)
+    monkeypatch.setitem(DATASETS._entries, "openbookqa", faulty)
+
+    metrics = run(tmp_path, "openbookqa", files)
+    assert metrics["verdict"] == "fail"
+    assert "train: the length of the shown answer tells the label" in metrics["reasons"]
+    assert "train: the form of the shown answer (" in metrics["reasons"]
+
+
+def test_situations_that_reveal_their_label_fail_the_dataset(tmp_path: Path) -> None:
+    files = {
+        split: [
+            {"scenario": row["sentence"] + " because it is right" * row["label"], "label": row["label"]}
+            for row in statements(split, n)
+        ]
+        for split, n in (("train", N), ("test", 80))
+    }
+    metrics = run(tmp_path, "ethics_justice", files)
+    assert metrics["verdict"] == "fail"
+    assert "gives the label away" in metrics["reasons"]
 
 
 def test_a_space_that_the_formatter_removes_reveals_nothing(tmp_path: Path) -> None:
