@@ -326,10 +326,10 @@ def audit(
     from flows.tables import show
 
     home = Home.from_environment()
-    names = [name.strip() for text in datasets for name in text.split(",") if name.strip()]
+    names = list(dict.fromkeys(name.strip() for text in datasets for name in text.split(",") if name.strip()))
     if not names:
         raise UsageError("DATASETS: name at least one; `w2s datasets` lists them")
-    is_all = names == ["all"]
+    is_all = "all" in names
     config = _data_grid(list(DATASETS) if is_all else names, source, overrides, models)
     if is_all:
         config = all_there(config)

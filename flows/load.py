@@ -77,7 +77,7 @@ def parse_grid(values: Mapping[str, Any], origin: str) -> GridConfig:
     try:
         return GridConfig.model_validate(values)
     except ValidationError as error:
-        first, *more = (_line(item) for item in error.errors(include_url=False))
+        first, *more = map(_line, _causes(error.errors(include_url=False)))
         also = f" ({len(more)} more: {'; '.join(more[:2])})" if more else ""
         raise UsageError(f"{origin}: {first}{also}") from None
 
@@ -99,6 +99,15 @@ def _set(values: dict[str, Any], field: str, value: Any) -> None:
     values[last] = value
 
 
+def _causes(items: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Without those that say of a list with a wrong item that it is too short: the item does not count."""
+    return [
+        item
+        for item in items
+        if item["type"] != "too_short" or not any(other["loc"][:-1] == item["loc"] for other in items)
+    ]
+
+
 def _line(item: ErrorDetails) -> str:
     # Tags of the forms of a field stand in the location, too.
     path = [part for part in item["loc"] if not str(part).startswith("<")]
@@ -110,6 +119,8 @@ def _line(item: ErrorDetails) -> str:
     if item["type"] == "missing":
         return f"{where}: missing"
     message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "string_pattern_mismatch":
+        message = "a name has letters, digits, dots, dashes and underscores only, a letter or digit first"
     shown = "" if isinstance(item["input"], dict) else f" (got {item['input']!r})"
     return f"{where}: {message[0].lower()}{message[1:]}{shown}"
 

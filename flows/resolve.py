@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from artifacts.errors import UsageError
 from artifacts.keys import JSON
@@ -28,6 +28,9 @@ SHARDED_OPTIMIZERS = ("adamw",)
 """Those that work on weights of which every device has a share; the others mix them with tensors of their own."""
 
 
+RENAME = "give one of them another name"
+
+
 class Resolved(NamedTuple):
     """A grid with its names looked up."""
 
@@ -49,6 +52,8 @@ def resolve(config: GridConfig, revisions: Mapping[str, str], *, update: bool = 
         UsageError: an unknown name, an impossible pair, a folder without the data; one line naming the field.
     """
     recorded = Revisions({} if update else revisions)
+    for field, values in {"datasets": config.datasets, "seeds": config.seeds}.items():
+        _refuse_repeated(field, list(values), "once is enough")
     models = resolve_models(config)
     methods = resolve_methods(config)
     pairs = resolve_pairs(config, [model.name for model in models])
@@ -110,7 +115,7 @@ def resolve_models(config: GridConfig) -> list[ModelConfig]:
     else:
         names = config.models
     models = [_named(MODELS, "models", "model", name) for name in names]
-    _refuse_repeated("models", [model.name for model in models])
+    _refuse_repeated("models", [model.name for model in models], RENAME)
     if len(models) < 2 and not config.self_training:
         raise UsageError("models: a ladder needs at least two models, weakest first")
     for model in models:
@@ -125,7 +130,7 @@ def resolve_models(config: GridConfig) -> list[ModelConfig]:
 def resolve_methods(config: GridConfig) -> list[MethodConfig]:
     """The methods with all their parameters."""
     methods = [_named(METHODS, "methods", "method", name) for name in config.methods]
-    _refuse_repeated("methods", [method.name for method in methods])
+    _refuse_repeated("methods", [method.name for method in methods], RENAME)
     return methods
 
 
@@ -140,10 +145,10 @@ def _named(known: Mapping[str, Spec], field: str, kind: str, name: str | Spec) -
     return known[name]
 
 
-def _refuse_repeated(field: str, names: list[str]) -> None:
-    repeated = sorted({name for name in names if names.count(name) > 1})
+def _refuse_repeated(field: str, values: list[Any], instead: str) -> None:
+    repeated = [value for value in values if values.count(value) > 1]
     if repeated:
-        raise UsageError(f"{field}: {repeated[0]!r} stands there twice; give one of them another name")
+        raise UsageError(f"{field}: {repeated[0]!r} stands there twice; {instead}")
 
 
 def resolve_pairs(config: GridConfig, ladder: list[str]) -> list[tuple[str, str]]:
@@ -152,6 +157,7 @@ def resolve_pairs(config: GridConfig, ladder: list[str]) -> list[tuple[str, str]
         pairs = [(w, s) for i, w in enumerate(ladder) for s in ladder[i + 1 :]]
     else:
         pairs = [tuple(pair) for pair in config.pairs]
+        _refuse_repeated("pairs", pairs, "once is enough")
     for weak, strong in pairs:
         for name in (weak, strong):
             if name not in ladder:

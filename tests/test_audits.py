@@ -89,7 +89,7 @@ def test_all_of_a_folder_are_the_datasets_that_it_holds(folder: Path) -> None:
 def test_a_dataset_that_cannot_be_read_hides_no_other(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "sst2" / "train.jsonl").write_text("", encoding="utf-8")
 
-    code, output, complaint = run(capsys, "audit", "sst2,sciq", "--source", str(folder))
+    code, output, complaint = run(capsys, "audit", "sst2,sciq", "sciq", "--source", str(folder))
 
     assert code == 1
     assert "\nok: sciq: nothing was found" in output

@@ -100,6 +100,24 @@ def test_model_named_twice_is_refused() -> None:
     assert refusal(models=["offline-xs", "offline-xs"]).startswith("models: 'offline-xs' stands there twice")
 
 
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [("datasets", ["sst2", "sst2"]), ("seeds", [0, 1, 0]), ("pairs", [["offline-xs", "offline-s"]] * 2)],
+)
+def test_what_would_be_counted_twice_is_refused(field: str, values: list[Any]) -> None:
+    line = refusal(**{field: values})
+
+    assert line.startswith(f"{field}: ")
+    assert line.endswith(" stands there twice; once is enough")
+
+
+def test_a_name_with_a_wrong_character_gets_one_complaint_that_says_what_is_right() -> None:
+    assert refusal(datasets=["sst2,sciq"]) == (
+        "grid.toml: datasets.0: a name has letters, digits, dots, dashes and underscores only, a letter or digit "
+        "first (got 'sst2,sciq')"
+    )
+
+
 def test_model_in_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
     line = refusal(models=["offline-xs", {"name": "mine", "path": str(tmp_path / "nothing")}])
 
