@@ -7,9 +7,10 @@ down, so that children leave no grids behind. Neither has more task runs than th
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextvars import ContextVar, copy_context
+from contextlib import closing
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +23,15 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from artifacts.errors import W2sError
 from artifacts.query import pgr_table
+from flows.children import Children, run_here, run_on_workers, work_pool
 from flows.drain import Report
 from flows.forms import GridForm
-from flows.grid import TaskRuns, executing, final_state, nothing_to_do
+from flows.grid import TaskRuns, counts_told, executing, final_state, nothing_to_do
 from flows.home import Home
 from flows.run import Session
 from flows.shown import Progress, show_audits, show_plan, show_table
 from tasks.execute import Executor
 from w2s_core.config import GridConfig
-
-SHOW_EVERY_S = 3.0
 
 Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
@@ -54,6 +54,8 @@ def _run_name() -> str:
 )
 def run_by_dataset(grid: GridForm) -> State[Any]:
     """Run what a grid lacks, one flow run per dataset, and land the results.
+
+    One that came from a work pool leaves the datasets to the workers there; any other runs them in its own process.
 
     Args:
         grid: A preset, and what is to be different.
@@ -94,40 +96,51 @@ def _run(session: Session, logger: Logger) -> State[Any]:
 def _run_datasets(
     session: Session, executor: Executor, progress: Progress, update: Callable[[], None], logger: Logger
 ) -> dict[str, str]:
-    """Run a child for each dataset that has work, as many at a time as there are workers.
+    """Run a child for each dataset that has work.
 
     Returns:
         Dataset to message, of those that failed.
     """
-    pending = [str(entry.node.labels["dataset"]) for entry in session.plan.pending if "dataset" in entry.node.labels]
+    pending = _pending(session)
     failures: dict[str, str] = {}
-    REPORT.set(progress)
-    with ThreadPoolExecutor(executor.pool.n_workers) as threads:
-        running: dict[Future[State[Any]], str] = {
-            threads.submit(copy_context().run, _run_child, session, dataset): dataset
-            for dataset in dict.fromkeys(pending)
-        }
-        try:
-            while running:
-                ended, _ = wait(running, timeout=SHOW_EVERY_S, return_when=FIRST_COMPLETED)
-                progress.show()
-                for future in ended:
-                    dataset, state = running.pop(future), future.result()
-                    logger.info("%s: %s", dataset, state.message)
-                    if not state.is_completed():
-                        failures[dataset] = state.message or state.name or "failed"
-                    session.look_again()
-                    update()
-                    _show_dataset(session, dataset)
-        except BaseException:
-            executor.stop.set()
-            executor.pool.stop()
-            for future in running:
-                future.cancel()
-            raise
-        finally:
-            session.look_again()
+    try:
+        with closing(_children(session, list(pending), executor, progress, logger)) as children:
+            for dataset, state in children:
+                logger.info("%s: %s", dataset, state.message)
+                if not state.is_completed():
+                    failures[dataset] = state.message or state.name or "failed"
+                session.look_again()
+                if work_pool() is not None:
+                    progress.add(_counts(state, pending[dataset], _pending(session)[dataset]))
+                    progress.show()
+                update()
+                _show_dataset(session, dataset)
+    finally:
+        session.look_again()
     return failures
+
+
+def _pending(session: Session) -> Counter[str]:
+    """How many stages each dataset lacks."""
+    labels = [entry.node.labels for entry in session.plan.pending]
+    return Counter(str(label["dataset"]) for label in labels if "dataset" in label)
+
+
+def _children(
+    session: Session, datasets: list[str], executor: Executor, progress: Progress, logger: Logger
+) -> Children:
+    if work_pool() is not None:
+        return run_on_workers(session.config, datasets, logger, progress.show)
+    REPORT.set(progress)
+    return run_here(datasets, lambda dataset: _run_child(session, dataset), executor, progress.show)
+
+
+def _counts(state: State[Any], n_before: int, n_after: int) -> dict[str, int]:
+    """What became of the stages of a child elsewhere: by its last words, and by what the store has now."""
+    told = counts_told(state.message or "")
+    n_done = n_before - n_after
+    n_ran = min(told.get("ran", n_done), n_done)
+    return {**told, "ran": n_ran, "reused": n_done - n_ran}
 
 
 def _run_child(session: Session, dataset: str) -> State[Any]:
@@ -151,13 +164,16 @@ def run_dataset(config: GridConfig, dataset: str, home: str | None = None) -> St
         home: folder of the project; default: ``W2S_HOME``.
     """
     folder = Home(Path(home)) if home is not None else Home.from_environment()
-    session = Session.open(config.model_copy(update={"datasets": (dataset,)}), folder)
-    report = REPORT.get()
-    if report is not None:
-        session.listeners.append(report)
-    with executing(session) as executor:
-        outcome = session.drain(session.plan, *TaskRuns(executor).submitting)
-    return final_state(session.plan, outcome)
+    try:
+        session = Session.open(config.model_copy(update={"datasets": (dataset,)}), folder)
+        report = REPORT.get()
+        if report is not None:
+            session.listeners.append(report)
+        with executing(session) as executor:
+            outcome = session.drain(session.plan, *TaskRuns(executor).submitting)
+        return final_state(session.plan, outcome)
+    except W2sError as error:
+        return Failed(message=str(error))
 
 
 def _show_dataset(session: Session, dataset: str) -> None:

@@ -219,6 +219,19 @@ def up(
 
 
 @app.command()
+def deploy(
+    pool: Annotated[str, typer.Option(help="Work pool whose workers run the deployments.")] = "w2s",
+) -> None:
+    """Put the deployments on a work pool of the server in PREFECT_API_URL, for workers on several machines.
+
+    Example: w2s deploy --pool w2s
+    """
+    from flows.deploy import deploy as put
+
+    put(Home.from_environment(), console, pool)
+
+
+@app.command()
 def status() -> None:
     """Say what is running now, and what the last run of each grid did.
 

@@ -1,4 +1,4 @@
-"""What is deployed, here and in ``prefect.yaml``: one table, from which ``w2s up`` serves and tests compare."""
+"""What is deployed, here and in ``prefect.yaml``: tables from which ``w2s up`` and ``w2s deploy`` make it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from prefect import Flow
 from prefect.types.entrypoint import EntrypointType
 
-from flows.by_dataset import run_by_dataset
+from flows.by_dataset import run_by_dataset, run_dataset
 from flows.upkeep import maintain_store, report
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ class Deployment(NamedTuple):
     parameters: Mapping[str, Any]
     description: str
     tags: tuple[str, ...]
+    queue: str = "grids"
+    """On a work pool: whose workers run it."""
 
 
 DEPLOYMENTS: dict[str, Deployment] = {
@@ -44,6 +46,13 @@ DEPLOYMENTS: dict[str, Deployment] = {
 }
 
 
+POOLED: dict[str, Deployment] = {
+    **DEPLOYMENTS,
+    "dataset": Deployment(run_dataset, {}, "One dataset of a grid, for the flow run of that grid.", (), "datasets"),
+}
+"""On a work pool. A grid waits for its datasets, so they have workers of their own: it never holds one's only slot."""
+
+
 KEPT = ("parameters", "schedules", "paused", "concurrency_limit", "concurrency_options")
 """What the UI lets users change of a deployment; once it is there, serving it again leaves these as they are."""
 
@@ -55,17 +64,23 @@ def entrypoint(deployment: Deployment) -> str:
 
 def served() -> list[RunnerDeployment]:
     """All of them, for one process that serves them."""
-    made = []
-    for name, deployment in DEPLOYMENTS.items():
-        served = deployment.flow.to_deployment(
-            name=name,
-            parameters=dict(deployment.parameters),
-            description=deployment.description,
-            tags=list(deployment.tags),
-            entrypoint_type=EntrypointType.MODULE_PATH,
-        )
-        # Said outright, these end what `prefect deploy` may have put it on.
-        served.work_pool_name = served.work_queue_name = None
-        served.model_fields_set.difference_update(KEPT)
-        made.append(served)
+    # Said outright, None ends what `w2s deploy` or `prefect deploy` may have put them on.
+    return [_made(name, deployment, None, None) for name, deployment in DEPLOYMENTS.items()]
+
+
+def pooled(pool: str) -> list[RunnerDeployment]:
+    """All of them, for the workers of a work pool."""
+    return [_made(name, deployment, pool, deployment.queue) for name, deployment in POOLED.items()]
+
+
+def _made(name: str, deployment: Deployment, pool: str | None, queue: str | None) -> RunnerDeployment:
+    made = deployment.flow.to_deployment(
+        name=name,
+        parameters=dict(deployment.parameters),
+        description=deployment.description,
+        tags=list(deployment.tags),
+        entrypoint_type=EntrypointType.MODULE_PATH,
+    )
+    made.work_pool_name, made.work_queue_name = pool, queue
+    made.model_fields_set.difference_update(KEPT)
     return made

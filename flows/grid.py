@@ -6,6 +6,8 @@ Planning is in ``flows.plan``, the order of nodes in ``flows.drain``, what a nod
 from __future__ import annotations
 
 import asyncio
+import os
+import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,7 +30,7 @@ from flows.resolve import resolve_models
 from flows.run import Session
 from flows.server import ensure_limit
 from flows.shown import show_audits, show_plan
-from tasks.devices import this_machine
+from tasks.devices import Machine, this_machine
 from tasks.execute import Executor
 from tasks.pool import Pool
 from tasks.stages import EXECUTORS, REUSED, STAGE_TASKS, device_slot
@@ -80,7 +82,7 @@ def executing(session: Session) -> Iterator[Executor]:
     check_installed(runtime.trackers)
     devices = {model.name: model.devices for model in resolve_models(session.config)}
     machine = this_machine(runtime, max(devices.values()))
-    slots = device_limit()
+    slots = device_limit(machine)
     ensure_limit(slots, machine.n_workers)
     with Pool(n_workers=machine.n_workers, threads=machine.threads, home=session.home.root, gpus=machine.gpus) as pool:
         executor = Executor(
@@ -103,9 +105,13 @@ def executing(session: Session) -> Iterator[Executor]:
             del EXECUTORS[name]
 
 
-def device_limit() -> str:
-    """Name of the global concurrency limit whose slots are the devices of this machine."""
-    return f"w2s-device:{socket.gethostname()}"
+def device_limit(machine: Machine) -> str:
+    """Name of the global concurrency limit whose slots are the devices of this worker: ``gpu:<worker>``.
+
+    A worker is a machine, unless ``W2S_WORKER`` says otherwise: several with a GPU each may be on one.
+    """
+    kind = "gpu" if machine.device == "cuda" else "cpu"
+    return f"{kind}:{os.environ.get('W2S_WORKER') or socket.gethostname()}"
 
 
 @dataclass(slots=True)
@@ -167,3 +173,10 @@ def final_state(plan: Plan, outcome: Outcome) -> State[Any]:
         message=f"{len(outcome.failed)} failed, {len(outcome.blocked)} not tried, {done}; "
         f"first: {first.node.name}: {first.message}"
     )
+
+
+def counts_told(message: str) -> dict[str, int]:
+    """The counts in what ``final_state`` says, by how the stages ended; all that a run elsewhere can tell."""
+    words = {"failed": "failed", "not tried": "blocked", "stages ran": "ran"}
+    said, _, _ = message.partition("; first: ")
+    return {words[word]: int(count) for count, word in re.findall(rf"(\d+) ({'|'.join(words)})\b", said)}

@@ -98,7 +98,7 @@ class Session:
 
     def look_again(self) -> None:
         """Plan anew, with the code and the inputs of before: others may have made what was missing."""
-        self.plan = make_plan(self.plan.graph, self.store, self.keys)
+        self.plan = make_plan(self.plan.graph, self.store.listing(), self.keys)
         self.manifests = {
             id: entry.manifest
             for id, entry in self.plan.planned.items()

@@ -36,7 +36,8 @@ MISSED = 3
 
 def main() -> None:
     """Serve until told to stop."""
-    ensure_limit(device_limit(), this_machine(RuntimeConfig()).n_workers)
+    machine = this_machine(RuntimeConfig())
+    ensure_limit(device_limit(machine), machine.n_workers)
     asyncio.run(_serve(served()))
 
 

@@ -88,6 +88,11 @@ class Progress:
         with self._lock:
             self._counts[event] += event in ENDED
 
+    def add(self, counts: Mapping[str, int]) -> None:
+        """Count nodes that are over, by what became of them."""
+        with self._lock:
+            self._counts.update(counts)
+
     @property
     def counts(self) -> Mapping[str, int]:
         """How many nodes ran, were reused, failed or were not tried."""

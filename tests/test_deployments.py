@@ -11,28 +11,40 @@ import yaml
 from prefect.utilities.callables import parameter_schema
 from prefect.utilities.schema_tools import validate
 
-from flows.deployments import DEPLOYMENTS, entrypoint, served
+from flows.deployments import DEPLOYMENTS, POOLED, entrypoint, pooled, served
 
 FILE: dict[str, Any] = yaml.safe_load((Path(__file__).parent.parent / "prefect.yaml").read_text(encoding="utf-8"))
 
 
-def test_prefect_yaml_has_the_deployments_that_are_served() -> None:
+def test_prefect_yaml_has_the_deployments_of_a_work_pool() -> None:
     in_file = {
-        entry["name"]: (entry["entrypoint"], entry["parameters"], entry["description"], tuple(entry["tags"]))
+        entry["name"]: (
+            entry["entrypoint"],
+            entry["parameters"],
+            entry["description"],
+            tuple(entry["tags"]),
+            entry["work_pool"]["work_queue_name"],
+        )
         for entry in FILE["deployments"]
     }
 
     assert in_file == {
-        name: (entrypoint(deployment), deployment.parameters, deployment.description, deployment.tags)
-        for name, deployment in DEPLOYMENTS.items()
+        name: (
+            entrypoint(deployment),
+            deployment.parameters,
+            deployment.description,
+            deployment.tags,
+            deployment.queue,
+        )
+        for name, deployment in POOLED.items()
     }
 
 
-@pytest.mark.parametrize("name", DEPLOYMENTS)
+@pytest.mark.parametrize("name", POOLED)
 def test_entrypoint_leads_to_the_flow(name: str) -> None:
-    module, _, function = entrypoint(DEPLOYMENTS[name]).rpartition(".")
+    module, _, function = entrypoint(POOLED[name]).rpartition(".")
 
-    assert getattr(import_module(module), function) is DEPLOYMENTS[name].flow
+    assert getattr(import_module(module), function) is POOLED[name].flow
 
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)
@@ -43,8 +55,8 @@ def test_form_takes_the_parameters(name: str) -> None:
     assert validate(dict(deployment.parameters), schema, raise_on_error=False) == []
 
 
-def test_serving_sets_nothing_that_users_set_in_the_ui() -> None:
-    for deployment in served():
+def test_deploying_sets_nothing_that_users_set_in_the_ui() -> None:
+    for deployment in [*served(), *pooled("pool")]:
         assert not {"schedules", "parameters", "paused", "concurrency_limit"} & deployment.model_fields_set
 
 
@@ -52,3 +64,9 @@ def test_served_deployments_are_on_no_work_pool() -> None:
     for deployment in served():
         assert {"work_pool_name", "work_queue_name"} <= deployment.model_fields_set
         assert deployment.work_pool_name is None
+
+
+def test_flow_run_that_waits_for_others_takes_no_slot_that_they_need() -> None:
+    queues = {deployment.name: deployment.work_queue_name for deployment in pooled("pool")}
+
+    assert {name for name, queue in queues.items() if queue == queues["dataset"]} == {"dataset"}

@@ -93,9 +93,13 @@ class Up:
         path.write_text("".join(f"{field} = {toml(value)}\n" for field, value in values.items()))
         return str(path)
 
+    def auth(self) -> str:
+        """User and password of the server."""
+        return (self.home / "prefect" / "auth").read_text().strip()
+
     def api(self, path: str, body: object = None, method: str | None = None) -> Any:
         """The answer of the server to its user."""
-        auth = base64.b64encode((self.home / "prefect" / "auth").read_bytes().strip()).decode()
+        auth = base64.b64encode(self.auth().encode()).decode()
         request = urllib.request.Request(
             f"{self.url}/api{path}",
             data=None if body is None else json.dumps(body).encode(),

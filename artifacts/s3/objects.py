@@ -26,6 +26,9 @@ N_CONNECTIONS = 32
 CONNECT_TIMEOUT_S = 10
 N_REMOVED_AT_ONCE = 1000
 
+NO_PLACE = ("us-east-1", "aws-global")
+"""Regions that must not be named where a bucket is made."""
+
 NOT_WRITTEN = ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey")
 """What a conditional write answers when the object is not what it was to replace."""
 
@@ -71,6 +74,21 @@ class Objects:
     def impatient(self) -> Objects:
         """The same objects, for whom it is better to fail within seconds than to wait."""
         return Objects(self.url, is_patient=False)
+
+    def create_bucket(self) -> None:
+        """Make the bucket, unless it is there."""
+        from botocore.exceptions import ClientError
+
+        region = self._client.meta.region_name
+        place = {} if region in (None, *NO_PLACE) else {"LocationConstraint": region}
+        with self._told():
+            try:
+                self._client.create_bucket(
+                    Bucket=self._bucket, **({"CreateBucketConfiguration": place} if place else {})
+                )
+            except ClientError as error:
+                if _code(error) not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+                    raise
 
     def read(self, path: str) -> Object | None:
         """An object; None where there is none."""
