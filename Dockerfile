@@ -7,4 +7,5 @@ COPY . .
 RUN pip install --no-cache-dir --constraint constraints.txt ".[s3,cluster]"
 USER w2s
 WORKDIR /home/w2s
+ENV W2S_HOME=/home/w2s/.w2s
 CMD ["w2s", "--help"]

@@ -7,6 +7,7 @@ down, so that children leave no grids behind. Neither has more task runs than th
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
@@ -60,6 +61,10 @@ def run_by_dataset(grid: GridForm) -> State[Any]:
     Args:
         grid: A preset, and what is to be different.
     """
+    if work_pool() is not None and not os.environ.get("W2S_HOME"):
+        return Failed(
+            message=f"W2S_HOME: not set for the worker, so the results would be lost in {Path.cwd()}; name a folder"
+        )
     home = Home.from_environment()
     logger = get_run_logger()
     try:
@@ -191,10 +196,15 @@ def _final_state(session: Session, progress: Progress, failures: dict[str, str])
     counts = progress.counts
     n_reused = len(session.plan.planned) - sum(counts.values()) + counts.get("reused", 0)
     done = f"{counts.get('ran', 0)} stages ran, {n_reused} reused"
-    if not failures:
-        return Completed(message=done)
-    first, message = next(iter(failures.items()))
-    return Failed(
-        message=f"{counts.get('failed', 0)} failed, {len(session.plan.pending)} not done, {done}; "
-        f"first: {first}: {message}"
-    )
+    pending = session.plan.pending
+    if failures:
+        first, message = next(iter(failures.items()))
+        return Failed(
+            message=f"{counts.get('failed', 0)} failed, {len(pending)} not done, {done}; first: {first}: {message}"
+        )
+    if pending:
+        return Failed(
+            message=f"{len(pending)} not done, {done}; its datasets are done in another store; "
+            "give all workers the same W2S_STORE"
+        )
+    return Completed(message=done)

@@ -103,13 +103,14 @@ def run_on_workers(config: GridConfig, datasets: Iterable[str], logger: Logger, 
         for run in found:
             if run.state is not None and run.state.is_final():
                 yield running.pop(run.id), run.state
-        if not is_told and time.monotonic() - submitted > UNTAKEN_S and all(run.start_time is None for run in found):
+        is_late = time.monotonic() - submitted > UNTAKEN_S
+        if is_late and not is_told and all(run.start_time is None for run in found):
             is_told = True
             logger.warning(
                 "no worker has taken a dataset for %s s; one with a free slot is needed: "
                 "prefect worker start --pool %s --work-queue datasets --limit 1",
                 UNTAKEN_S,
-                work_pool(),
+                found[0].work_pool_name,
             )
 
 
@@ -123,7 +124,9 @@ def _submit(config: GridConfig, dataset: str) -> UUID:
             timeout=0,
         )
     except ObjectNotFound:
-        raise W2sError(f"the server has no deployment {DEPLOYMENT}; run: w2s deploy --pool {work_pool()}") from None
+        raise W2sError(
+            f"the server has no deployment {DEPLOYMENT}; `w2s deploy --pool {work_pool()}` makes it"
+        ) from None
     assert isinstance(run, FlowRun)
     return run.id
 

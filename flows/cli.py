@@ -221,6 +221,7 @@ def up(
 @app.command()
 def deploy(
     pool: Annotated[str, typer.Option(help="Work pool whose workers run the deployments.")] = "w2s",
+    datasets: Annotated[str | None, typer.Option(help="Work pool for the datasets of the grids, if another.")] = None,
 ) -> None:
     """Put the deployments on a work pool of the server in PREFECT_API_URL, for workers on several machines.
 
@@ -228,7 +229,7 @@ def deploy(
     """
     from flows.deploy import deploy as put
 
-    put(Home.from_environment(), console, pool)
+    put(Home.from_environment(), console, pool, datasets)
 
 
 @app.command()

@@ -25,8 +25,14 @@ from flows.server import profile_api_url
 from flows.serving import install_zombie_automation
 
 
-def deploy(home: Home, console: Console, pool: str) -> None:
+def deploy(home: Home, console: Console, pool: str, datasets: str | None) -> None:
     """Make the store's bucket, the work pool (of type process, unless it is there), the deployments, the automation.
+
+    Args:
+        home: names the store.
+        console: where to say what there is.
+        pool: the work pool.
+        datasets: the work pool of the datasets, if another.
 
     Raises:
         UsageError: the environment names no server.
@@ -39,20 +45,22 @@ def deploy(home: Home, console: Console, pool: str) -> None:
         )
     if home.store_url.startswith("s3:"):
         Objects(home.store_url).create_bucket()
-    deployments = pooled(pool)
+    deployments = pooled(pool, datasets)
     try:
-        asyncio.run(_deploy(pool, deployments))
+        asyncio.run(_deploy(deployments))
     except httpx.HTTPError as error:
         cause = str(error).splitlines()[0] or type(error).__name__
         raise W2sError(f"the Prefect server at {url} failed ({cause})") from error
-    names = ", ".join(deployment.name for deployment in deployments)
-    console.print(f"on work pool {pool}: {names}", highlight=False)
+    for deployment in deployments:
+        place = f"work pool {deployment.work_pool_name}, queue {deployment.work_queue_name}"
+        console.print(f"{deployment.name}: {place}", highlight=False)
 
 
-async def _deploy(pool: str, deployments: Sequence[RunnerDeployment]) -> None:
+async def _deploy(deployments: Sequence[RunnerDeployment]) -> None:
     async with get_client() as client:
-        with contextlib.suppress(ObjectAlreadyExists):
-            await client.create_work_pool(WorkPoolCreate(name=pool, type="process"))
+        for pool in {str(deployment.work_pool_name) for deployment in deployments}:
+            with contextlib.suppress(ObjectAlreadyExists):
+                await client.create_work_pool(WorkPoolCreate(name=pool, type="process"))
     for deployment in deployments:
         await deployment.aapply()
     await install_zombie_automation()

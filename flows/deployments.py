@@ -68,9 +68,10 @@ def served() -> list[RunnerDeployment]:
     return [_made(name, deployment, None, None) for name, deployment in DEPLOYMENTS.items()]
 
 
-def pooled(pool: str) -> list[RunnerDeployment]:
-    """All of them, for the workers of a work pool."""
-    return [_made(name, deployment, pool, deployment.queue) for name, deployment in POOLED.items()]
+def pooled(pool: str, datasets: str | None = None) -> list[RunnerDeployment]:
+    """All of them, for the workers of a work pool; datasets may have another."""
+    pools = {"datasets": datasets or pool}
+    return [_made(name, made, pools.get(made.queue, pool), made.queue) for name, made in POOLED.items()]
 
 
 def _made(name: str, deployment: Deployment, pool: str | None, queue: str | None) -> RunnerDeployment:

@@ -120,7 +120,7 @@ class Compose(Up):
         inodes = set()
         for pid in self._pids():
             with contextlib.suppress(OSError):
-                inodes |= {os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()}
+                inodes |= {str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()}
         found: dict[str, set[str]] = {}
         for table in ("tcp", "tcp6"):
             for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
@@ -208,7 +208,7 @@ class Compose(Up):
         return {
             "PATH": os.pathsep.join(programs),
             "HOME": str(folder),
-            "W2S_HOME": str(folder / "w2s"),  # as on machines of their own
+            "W2S_HOME": str(folder / "w2s"),  # from the Dockerfile; here as on machines of their own
             "PYTHONPATH": str(ROOT),
             "HF_HUB_OFFLINE": "1",
             "PGDATA": str(self._database / "data"),  # as in its image
