@@ -204,7 +204,7 @@ def _final_state(session: Session, progress: Progress, failures: dict[str, str])
         )
     if pending:
         return Failed(
-            message=f"{len(pending)} not done, {done}; its datasets are done in another store; "
-            "give all workers the same W2S_STORE"
+            message=f"{len(pending)} not done, {done}; what the workers made is not in this store under these keys; "
+            "give all of them the same W2S_STORE and the same code"
         )
     return Completed(message=done)

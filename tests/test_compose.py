@@ -138,6 +138,13 @@ def test_compose_worker_passes_its_health_check(services: Compose) -> None:
 
 
 @pytest.mark.slow
+def test_compose_workers_of_one_machine_share_its_slots(services: Compose) -> None:
+    limits = services.api("/v2/concurrency_limits/filter", {})
+
+    assert [limit["name"] for limit in limits] == ["cpu:server"]
+
+
+@pytest.mark.slow
 def test_compose_server_crashes_flow_runs_without_heartbeats(services: Compose) -> None:
     [automation] = services.api("/automations/filter", {})
 
