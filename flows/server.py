@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 from artifacts.errors import UsageError, W2sError
@@ -55,6 +56,8 @@ SERVER = {
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "0.5",
     # How long a training waits between two looks for a free device slot, at most.
     "PREFECT_SERVER_CONCURRENCY_MAXIMUM_CONCURRENCY_SLOT_WAIT_SECONDS": "5",
+    # Leases that are kept in memory are gone with the server, but the slots stay taken.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
 }
 """For the server's process; a value that the user has set stays."""
 
@@ -98,6 +101,25 @@ class Server:
         if not wait_for_history(self.api_url, flow_run_id, n_task_runs, HISTORY_TIMEOUT_S):
             self.report("Prefect's history of this run is incomplete; artifacts and results are not affected")
 
+    def revive(self) -> None:
+        """If a server of ours has ended by itself, start it again where it was: whoever uses it tries again there.
+
+        Raises:
+            W2sError: it does not start.
+        """
+        if self.folder is None:
+            return
+        path = self.folder / "server.json"
+        with _locked(self.folder / "server.lock"):
+            if _is_alive(path):
+                return
+            record = _read(path)
+            if record is not None:
+                _reap(record.pid)
+            log, auth = _log(self.folder), _auth(self.folder)
+            self.report(f"the Prefect server has ended by itself; see {log}")
+            _join_or_start(self.folder, log, auth, self.report, urlsplit(self.api_url).port, None)
+
 
 @contextlib.contextmanager
 def local_server(
@@ -132,8 +154,7 @@ def local_server(
             with _locked(folder / "server.lock"):
                 fcntl.flock(users, fcntl.LOCK_SH)
                 auth = _auth(folder)
-                log = home.absolute() / "logs" / "server.log"
-                record = _join_or_start(folder, log, auth, report, port, default_port)
+                record = _join_or_start(folder, _log(folder), auth, report, port, default_port)
             url = f"http://127.0.0.1:{record.port}"
             environment = {
                 **_own_environment(folder),
@@ -279,6 +300,10 @@ def _set_environment(environment: Mapping[str, str]) -> None:
         del os.environ[name]
 
 
+def _log(folder: Path) -> Path:
+    return folder.parent / "logs" / "server.log"
+
+
 def _auth(folder: Path) -> str:
     """``user:password`` of this home's servers, made on first use; readable by its owner only."""
     path = folder / "auth"
@@ -295,7 +320,7 @@ def _join_or_start(
 ) -> Record:
     path = folder / "server.json"
     if not _is_alive(path):
-        _start(folder, path, log, auth, _free_port(port or default_port or 0))
+        _start(folder, path, log, auth, _free_port(port or default_port or _port_before(path)))
         report("starting a Prefect server")
     deadline = time.monotonic() + START_TIMEOUT_S
     while _is_alive(path):
@@ -356,9 +381,13 @@ def _stop(path: Path) -> None:
         time.sleep(POLL_S)
     path.unlink(missing_ok=True)
     if pid is not None:
-        # Only the run that started it is its parent.
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, 0)
+        _reap(pid)
+
+
+def _reap(pid: int) -> None:
+    # Only the run that started it is its parent.
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, 0)
 
 
 def _is_alive(path: Path) -> bool:
@@ -377,6 +406,15 @@ def _read(path: Path) -> Record | None:
         return None
     record = json.loads(text)
     return Record(pid=record["pid"], port=record["port"])
+
+
+def _port_before(path: Path) -> int:
+    """Where a server that was killed had been, if that is free still: runs may wait for it there; else 0."""
+    record = _read(path) if path.exists() else None
+    try:
+        return 0 if record is None else _free_port(record.port)
+    except UsageError:
+        return 0
 
 
 def _is_healthy(port: int) -> bool:

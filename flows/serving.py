@@ -6,22 +6,23 @@ Started as ``python -m flows.serving`` with the environment of a server; says ``
 from __future__ import annotations
 
 import asyncio
-import datetime
+import contextlib
 import os
 import signal
 import sys
 import threading
 
+import httpx
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import StateType
 from prefect.deployments.runner import RunnerDeployment
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture, ResourceSpecification
 from prefect.runner import Runner
-from prefect.settings import get_current_settings
 
 from flows.deployments import served
 from flows.grid import device_limit
+from flows.orphans import GONE, HEARTBEAT, crash_orphans, silence
 from flows.server import ensure_limit
 from tasks.devices import this_machine
 from w2s_core.config import RuntimeConfig
@@ -30,8 +31,8 @@ READY = "ready"
 POLL_S = 2
 """How often the server is asked for runs that are due."""
 
-MISSED = 3
-"""Heartbeats that a flow run may miss before it counts as crashed."""
+LOOK_S = 15
+"""How often it is looked for runs that nobody runs any more."""
 
 
 def main() -> None:
@@ -58,10 +59,20 @@ async def _serve(deployments: list[RunnerDeployment]) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     print(READY, flush=True)
     told = asyncio.create_task(stopping.wait())
+    looking = asyncio.create_task(_look_for_orphans())
     await asyncio.wait({serving, told}, return_when=asyncio.FIRST_COMPLETED)
+    looking.cancel()
     if told.done():
         await runner.astop()
     await serving
+
+
+async def _look_for_orphans() -> None:
+    while True:
+        # What a server that is away cannot be asked is asked the next time.
+        with contextlib.suppress(httpx.HTTPError):
+            await asyncio.to_thread(crash_orphans)
+        await asyncio.sleep(LOOK_S)
 
 
 def _end_with_parent() -> None:
@@ -71,27 +82,24 @@ def _end_with_parent() -> None:
 
 async def install_zombie_automation() -> None:
     """Let the server mark flow runs whose heartbeats stop as crashed: their process was killed, with its parent."""
-    every_s = get_current_settings().flows.heartbeat_frequency
-    if every_s is None:
+    allowed = silence()
+    if allowed is None:
         return
     ended = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")}
     automation = AutomationCore(
         name="w2s: crash flow runs without heartbeats",
         description="A flow run whose process was killed would stay Running for ever.",
         trigger=EventTrigger(
-            after={"prefect.flow-run.heartbeat"},
-            expect={"prefect.flow-run.heartbeat", *ended},
+            after={HEARTBEAT},
+            expect={HEARTBEAT, *ended},
             match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
-            within=datetime.timedelta(seconds=MISSED * every_s),
+            within=allowed,
         ),
         actions=[
-            ChangeFlowRunState(
-                state=StateType.CRASHED,
-                message="No heartbeat: its process is gone. Finished stages stay; run it again.",
-            )
+            ChangeFlowRunState(state=StateType.CRASHED, message=GONE),
         ],
     )
     async with get_client() as client:

@@ -26,6 +26,8 @@ PORT = 4200
 """Where the UI is, unless another port is asked for or a run of this home has started the server elsewhere."""
 
 STOP_TIMEOUT_S = 30
+LOOK_S = 1
+"""How often it is looked whether the server lives."""
 
 
 def up(home: Home, console: Console, port: int | None) -> None:
@@ -52,7 +54,10 @@ def up(home: Home, console: Console, port: int | None) -> None:
             _serving(home) as process,
         ):
             _announce(server, say)
-            process.wait()
+            while process.poll() is None:
+                server.revive()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(LOOK_S)
             raise W2sError(f"what serves the deployments ended; see {_log(home)}")
     except KeyboardInterrupt:
         say("stopped; finished stages stay")

@@ -42,8 +42,11 @@ EXECUTORS: dict[str, Executor] = {}
 
 
 def device_slot(name: str) -> AbstractContextManager[None]:
-    """A slot of the global concurrency limit ``name``, for one training."""
-    return concurrency(name, occupy=1, strict=True, lease_duration=LEASE_S)
+    """A slot of the global concurrency limit ``name``, for one training.
+
+    A training goes on where its lease could not be renewed: a server that was away is no reason to lose it.
+    """
+    return concurrency(name, occupy=1, strict=True, lease_duration=LEASE_S, raise_on_lease_renewal_failure=False)
 
 
 def _run(home: str, order: Mapping[str, JSON]) -> State[Any]:

@@ -15,10 +15,11 @@ import threading
 import urllib.error
 import urllib.request
 from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.crash.test_runs import toml
+from tests.crash.test_runs import is_training, toml
 from tests.harness import TINY
 
 ROOT = Path(__file__).parent.parent
@@ -29,6 +30,8 @@ BUSY = 503
 TICK = threading.Event()
 """Never set: to wait for what another process does."""
 
+ENDED = ("COMPLETED", "FAILED", "CANCELLED", "CRASHED")
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -38,13 +41,19 @@ def free_port() -> int:
 
 
 class Up:
-    """One home, with ``w2s up`` running in it between ``start`` and ``stop``."""
+    """One home, with ``w2s up`` running in it between ``start`` and ``stop``.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: where all of it is.
+        settings: variables of ``W2S_`` and ``PREFECT_`` for its processes; others are not passed on.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
         self.folder = folder
+        self.settings = dict(settings or {})
         self.home = folder / "home"
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = self.settings.get("PREFECT_API_URL", f"http://127.0.0.1:{self.port}/api").removesuffix("/api")
         self.process: subprocess.Popen[str] | None = None
 
     def command(self, *arguments: str) -> subprocess.Popen[str]:
@@ -53,7 +62,7 @@ class Up:
         return subprocess.Popen(
             [sys.executable, "-m", "flows.cli", *arguments],
             cwd=ROOT,
-            env={**environ, "W2S_HOME": str(self.home), "HOME": str(self.folder)},
+            env={**environ, **self.settings, "W2S_HOME": str(self.home), "HOME": str(self.folder)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -69,7 +78,8 @@ class Up:
 
     def start(self) -> list[str]:
         """Start ``w2s up`` and wait until it serves; what it said."""
-        self.process = self.command("up", "--port", str(self.port))
+        where = () if "PREFECT_API_URL" in self.settings else ("--port", str(self.port))
+        self.process = self.command("up", *where)
         assert self.process.stdout is not None
         said = []
         for line in self.process.stdout:
@@ -95,7 +105,7 @@ class Up:
 
     def auth(self) -> str:
         """User and password of the server."""
-        return (self.home / "prefect" / "auth").read_text().strip()
+        return self.settings.get("PREFECT_API_AUTH_STRING") or (self.home / "prefect" / "auth").read_text().strip()
 
     def api(self, path: str, body: object = None, method: str | None = None) -> Any:
         """The answer of the server to its user."""
@@ -130,7 +140,7 @@ class Up:
         """The flow run when it has ended."""
         for _ in range(DEADLINE_S * 2):
             found: dict[str, Any] = self.api(f"/flow_runs/{run}")
-            if found["state"]["type"] in ("COMPLETED", "FAILED", "CANCELLED", "CRASHED"):
+            if found["state"]["type"] in ENDED:
                 return found
             TICK.wait(0.5)
         raise AssertionError(f"flow run {run} has not ended: {found['state']}\n{self.log()}")
@@ -158,13 +168,53 @@ class Up:
 
     def log(self) -> str:
         """What went wrong where the deployments are served."""
-        return (self.home / "logs" / "serving.log").read_text()
+        path = self.home / "logs" / "serving.log"
+        return path.read_text() if path.exists() else ""
+
+    def unfinished(self, run: str) -> list[str]:
+        """What Prefect still shows as going on of a flow run, its children and their task runs."""
+        runs = [self.api(f"/flow_runs/{run}"), *self.children(run)]
+        ids = {"flow_runs": {"id": {"any_": [found["id"] for found in runs]}}}
+        found = runs + self.api("/task_runs/filter", ids)
+        return [f"{each['name']}: {each['state']['name']}" for each in found if each["state"]["type"] not in ENDED]
+
+    def retry(self, run: str) -> None:
+        """What the button of the UI does."""
+        state = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "Retry from the UI"}
+        self.api(f"/flow_runs/{run}/set_state", {"state": state, "force": True})
+
+    def wait_until(self, is_so: Callable[[], object], what: str) -> None:
+        """Until something is true, that other processes make true."""
+        for _ in range(DEADLINE_S * 5):
+            if is_so():
+                return
+            TICK.wait(0.2)
+        raise AssertionError(f"not {what}\n{self.log()}")
+
+    def wait_for_training(self) -> None:
+        """Until some training has made a step."""
+        self.wait_until(lambda: is_training(self.home), "training")
+
+    def pids(self, command: str) -> list[int]:
+        """Processes that know this home, with these words in their command line."""
+        return [pid for pid, line in self._processes() if command in line]
+
+    def kill(self, command: str) -> None:
+        """kill -9 of what has these words in its command line, which is there."""
+        pids = self.pids(command)
+        assert pids, self.processes()
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
 
     def processes(self) -> list[str]:
         """Command lines of all processes that know this home."""
+        return [line for _, line in self._processes()]
+
+    def _processes(self) -> list[tuple[int, str]]:
         found = []
         for path in Path("/proc").glob("[0-9]*/environ"):
             with contextlib.suppress(OSError):
                 if str(self.home).encode() in path.read_bytes() and path.parent.name != str(os.getpid()):
-                    found.append((path.parent / "cmdline").read_text().replace("\0", " "))
+                    line = (path.parent / "cmdline").read_text().replace("\0", " ")
+                    found.append((int(path.parent.name), line))
         return found

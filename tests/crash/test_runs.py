@@ -33,6 +33,16 @@ def toml(value: Any) -> str:
     return json.dumps(value)
 
 
+def is_training(home: Path) -> bool:
+    """Whether some training has made a step, and has not ended."""
+    for file in (home / "cache" / "progress").glob("*.json"):
+        with contextlib.suppress(OSError, ValueError):
+            told = json.loads(file.read_text())
+            if " train_" in told["name"] and 0 < told["done"] < told["total"]:
+                return True
+    return False
+
+
 class Runs:
     """Runs of the command line in one home."""
 
@@ -71,11 +81,8 @@ class Runs:
         tick = threading.Event()
         for _ in range(DEADLINE_S * 50):
             assert process.poll() is None, process.communicate()[0]
-            for file in (self.home / "cache" / "progress").glob("*.json"):
-                with contextlib.suppress(OSError, ValueError):
-                    told = json.loads(file.read_text())
-                    if " train_" in told["name"] and 0 < told["done"] < told["total"]:
-                        return
+            if is_training(self.home):
+                return
             tick.wait(0.02)
         raise AssertionError("no training started")
 
