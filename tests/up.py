@@ -126,6 +126,13 @@ class Up:
                     raise
             TICK.wait(0.5)
 
+    def answers(self) -> bool:
+        """Whether the server can be asked."""
+        try:
+            return self.api("/health") is True
+        except OSError:
+            return False
+
     def deployment(self, name: str) -> dict[str, Any]:
         found: dict[str, Any] = self.api(f"/deployments/name/{name}")
         return found

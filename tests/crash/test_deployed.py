@@ -111,7 +111,7 @@ def test_crash_of_the_server_is_mended_and_its_run_completes(up: Up, number: sig
     id, _ = start(up, f"server-{number.name.lower()}", 10 + number)
     [server] = up.pids(SERVER)
     os.kill(server, number)
-    up.wait_until(lambda: up.pids(SERVER) not in ([], [server]), "started again")
+    up.wait_until(lambda: up.pids(SERVER) not in ([], [server]) and up.answers(), "started again")
 
     if up.wait_for(id)["state"]["type"] != "COMPLETED":
         up.retry(id)
