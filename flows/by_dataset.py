@@ -31,7 +31,7 @@ from flows.grid import TaskRuns, counts_told, executing, final_state, nothing_to
 from flows.home import Home
 from flows.orphans import crash_attempt_before
 from flows.run import Session
-from flows.shown import Progress, show_audits, show_plan, show_table
+from flows.shown import Progress, show_audits, show_figures, show_plan, show_table
 from tasks.execute import Executor
 from w2s_core.config import GridConfig
 
@@ -97,6 +97,11 @@ def _run(session: Session, logger: Logger) -> State[Any]:
         name = session.config.name
         table = pgr_table(session.home.results, name, "pair")
         show_table(table, "pgr", f"Performance gap recovered, grid {name}")
+        if table.num_rows:
+            try:
+                show_figures(session.home, name, "figures")
+            except W2sError as error:  # the grid is no less done
+                logger.warning("%s", error)
     return _final_state(session, progress, failures)
 
 

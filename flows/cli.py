@@ -276,6 +276,24 @@ def pgr(
 
 
 @app.command()
+def figures(
+    grid: Annotated[str, typer.Option(help="Name of the grid.")],
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for the files; default: figures/GRID in the home.")
+    ] = None,
+) -> None:
+    """Draw a grid's accuracies and its performance gap recovered, as SVG and PNG.
+
+    Example: w2s figures --grid demo --output figures
+    """
+    from flows.figures import write_figures
+
+    home = Home.from_environment()
+    for path in write_figures(home.results, grid, output or home.figures(grid)):
+        console.print(path, markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
 def sql(
     statement: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT.")],
     format: Format = "table",

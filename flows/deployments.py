@@ -39,7 +39,9 @@ DEPLOYMENTS: dict[str, Deployment] = {
         "A grid to try things with: two generated datasets, one pair of small models; about two minutes.",
         ("grid",),
     ),
-    "report": Deployment(report, {}, "Tables of performance gap recovered, from `results.duckdb`.", ("results",)),
+    "report": Deployment(
+        report, {}, "Tables and figures of performance gap recovered, from `results.duckdb`.", ("results",)
+    ),
     "store-maintenance": Deployment(
         maintain_store, {}, "Check every artifact of the store; say what no grid needs, or remove it.", ("store",)
     ),

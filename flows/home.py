@@ -46,6 +46,10 @@ class Home:
         """The DuckDB file."""
         return self.root / "results.duckdb"
 
+    def figures(self, grid: str) -> Path:
+        """Folder of a grid's figures."""
+        return self.root / "figures" / grid
+
     @property
     def digests(self) -> Path:
         """The cache of digests of external files."""

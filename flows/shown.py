@@ -1,21 +1,30 @@
-"""What a flow run shows in the Prefect UI beside its logs: artifacts of the plan, the progress, the PGR, the audits.
+"""What a flow run shows in the Prefect UI beside its logs: artifacts of plan, progress, PGR, figures and audits.
 
 Everything here is a copy for people; what is true is in the store and in ``results.duckdb``.
 """
 
 from __future__ import annotations
 
+import base64
 import re
+import socket
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
 
 from artifacts.keys import JSON
 from artifacts.manifest import Manifest
+from flows.figures import write_figures
+from flows.home import Home
 from flows.nodes import Node
 from flows.plan import Plan, Planned, Status
 from flows.tables import HEADINGS, cell
@@ -66,6 +75,21 @@ def show_table(table: pa.Table, key: str, description: str) -> None:
     """A table in the words and digits of the terminal."""
     rows = [{HEADINGS.get(name, name): cell(name, value) for name, value in row.items()} for row in table.to_pylist()]
     create_table_artifact(table=rows, key=artifact_key(key), description=description)
+
+
+def show_figures(home: Home, grid: str, key: str) -> None:
+    """The figures of a grid, which are written to the home; the page holds copies of them.
+
+    Raises:
+        UsageError: there is nothing to draw, or the files cannot be written.
+    """
+    written = write_figures(home.results, grid, home.figures(grid))
+    lines = [f"In `{home.figures(grid)}` on {socket.gethostname()}: {', '.join(path.name for path in written)}."]
+    for path in written:
+        if path.suffix == ".png":
+            image = base64.b64encode(path.read_bytes()).decode()
+            lines.append(f"![{path.stem} of {grid}](data:image/png;base64,{image})")
+    create_markdown_artifact("\n\n".join(lines), key=artifact_key(key), description=f"Figures, grid {grid}")
 
 
 def artifact_key(name: str) -> str:

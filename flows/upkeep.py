@@ -9,29 +9,34 @@ from prefect.artifacts import create_table_artifact
 from prefect.states import Completed, Failed, State
 
 from artifacts.errors import W2sError
-from artifacts.query import pgr_table
+from artifacts.query import pgr_table, run_query
 from flows.garbage import collect_garbage
 from flows.home import Home
-from flows.shown import show_table
+from flows.shown import show_figures, show_table
 
 Level = Literal["pair", "seed", "dataset", "method"]
 
 
 @flow(name="report", persist_result=False)
-def report(grid: str = "", by: tuple[Level, ...] = ("pair", "dataset", "method")) -> State[Any]:
-    """Show performance gap recovered, as tables among the artifacts.
+def report(grid: str = "", by: tuple[Level, ...] = ("pair", "dataset", "method"), figures: bool = True) -> State[Any]:
+    """Show performance gap recovered, as tables and figures among the artifacts.
 
     Args:
         grid: Name of one grid; empty for all that were run.
         by: One table for each of these levels.
+        figures: Draw the figures of each grid, too.
     """
     home = Home.from_environment()
     try:
         tables = {level: pgr_table(home.results, grid or None, level) for level in by}
+        for level, table in tables.items():
+            show_table(table, f"report by {level}", f"Performance gap recovered by {level}, {grid or 'all grids'}")
+        if figures:
+            drawn = run_query(home.results, "SELECT DISTINCT grid FROM pgr WHERE ? IN ('', grid) ORDER BY grid", [grid])
+            for name in drawn["grid"].to_pylist():
+                show_figures(home, name, f"report figures {name}")
     except W2sError as error:
         return Failed(message=str(error))
-    for level, table in tables.items():
-        show_table(table, f"report by {level}", f"Performance gap recovered by {level}, {grid or 'all grids'}")
     rows = ", ".join(f"{table.num_rows} by {level}" for level, table in tables.items())
     return Completed(message=f"rows: {rows}")
 

@@ -104,6 +104,7 @@ def test_browser_runs_the_quick_grid_from_its_form_and_shows_its_pgr(page: Page,
     open_artifact(page, up, "pgr", "boolq")
     rows = page.get_by_role("row").all_inner_texts()
     shown = [row.split()[:4] for row in rows[1:]]
+    shows_figures(page, up)
     assert shown == [[dataset, "s", "m", method] for dataset in ("sciq", "boolq") for method in ("xent", "logconf")]
 
 
@@ -116,6 +117,16 @@ def submit(page: Page, up: Up) -> dict[str, Any]:
         if runs:
             return runs[0]
     raise AssertionError("the form was not taken")
+
+
+def shows_figures(page: Page, up: Up) -> None:
+    """Both figures of the grid are drawn on the page of their artifact."""
+    page.goto(f"{up.url}/artifacts/key/figures")
+    page.locator("a[href^='/artifacts/artifact/']").first.click()
+    images = page.get_by_role("img", name=re.compile(" of tiny$"))
+    images.nth(1).wait_for()
+    assert images.evaluate_all("found => found.map(image => image.naturalWidth > 300)") == [True, True]
+    picture(page, "figures")
 
 
 def open_artifact(page: Page, up: Up, key: str, cell: str) -> None:

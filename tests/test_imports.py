@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from artifacts.results import build
+from tests.toy_grid import ToyGrid, rights
+
 ROOT = Path(__file__).parent.parent
 STDLIB = set(sys.stdlib_module_names)
 ALLOWED = {
@@ -33,6 +36,9 @@ LAZY = {
     ("tasks/launcher.py", "torch"),
     ("tasks/checkpoints.py", "torch"),
     ("tasks/checkpoints.py", "safetensors"),
+    ("flows/figures.py", "matplotlib"),
+    ("flows/figures.py", "PIL"),
+    ("flows/drawing.py", "matplotlib"),
     ("artifacts/s3/objects.py", "boto3"),
     ("artifacts/s3/objects.py", "botocore"),
 }
@@ -103,7 +109,27 @@ def test_plan_loads_nothing_heavy(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["status"], ["explain", "train"], ["pgr"], ["sql", "SELECT 1"], ["grids"], ["store", "gc"]],
+    [
+        ["status"],
+        ["explain", "train"],
+        ["pgr"],
+        ["figures", "--grid", "demo"],
+        ["sql", "SELECT 1"],
+        ["grids"],
+        ["store", "gc"],
+    ],
 )
 def test_light_command_loads_neither_torch_nor_prefect(arguments: list[str], tmp_path: Path) -> None:
     assert not loaded_after(*arguments, home=tmp_path) & {"torch", "transformers", "prefect"}
+
+
+def test_figures_load_neither_torch_nor_prefect(tmp_path: Path) -> None:
+    grid = ToyGrid(tmp_path)
+    grid.pair(rights(60, 40), rights(70, 30), rights(85, 15))
+    grid.run()
+    build(grid.store, grid.results)
+
+    loaded = loaded_after("figures", "--grid", "toy", home=tmp_path)
+
+    assert "matplotlib" in loaded
+    assert not loaded & {"torch", "transformers", "prefect"}

@@ -58,7 +58,7 @@ def test_grid_runs_in_one_flow_run_per_dataset_and_then_has_nothing_to_do(up: Up
     assert [child["tags"] for child in children] == [["boolq"], ["sst2"]]
     assert {child["state"]["message"] for child in children} == {f"{N_PER_DATASET + 1} stages ran, 2 reused"}
     artifacts = up.artifacts(id)
-    assert set(artifacts) == {"plan", "progress", "pgr-boolq", "pgr-sst2", "pgr", "audit"}
+    assert set(artifacts) == {"plan", "progress", "pgr-boolq", "pgr-sst2", "pgr", "figures", "audit"}
     assert len(json.loads(artifacts["plan"])) == n_nodes
     assert [row["dataset"] for row in json.loads(artifacts["pgr"])] == DATASETS
     assert artifacts["progress"] == 100
@@ -132,7 +132,9 @@ def test_report_and_maintenance_of_the_store_complete(up: Up) -> None:
     maintenance = up.submit("store-maintenance/store-maintenance")
 
     assert up.wait_for(report)["state"]["message"] == "rows: 1 by pair, 1 by dataset, 1 by method"
-    assert set(up.artifacts(report)) == {"report-by-pair", "report-by-dataset", "report-by-method"}
+    artifacts = up.artifacts(report)
+    assert set(artifacts) == {"report-by-pair", "report-by-dataset", "report-by-method", "report-figures-reported"}
+    assert artifacts["report-figures-reported"].count("](data:image/png;base64,") == 2
     state = up.wait_for(maintenance)["state"]
     assert state["message"].startswith("0 broken artifacts; would free ")
 
