@@ -244,6 +244,21 @@ def status() -> None:
 
 
 @app.command()
+def doctor(format: Format = "table", output: Output = None) -> None:
+    """Look at all that a run needs, and say what is wrong and what to do; exit code 1 where there is a problem.
+
+    Example: w2s doctor
+    """
+    from flows.doctor import as_table, examine
+    from flows.findings import PROBLEM
+    from flows.tables import show
+
+    findings = examine(Home.from_environment())
+    show(as_table(findings), format, output=output)
+    sys.exit(FAILED if any(finding.verdict == PROBLEM for finding in findings) else 0)
+
+
+@app.command()
 def explain(
     node: Annotated[str, typer.Argument(help="Start of a node id or key; `w2s plan GRID --why` lists ids.")],
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,

@@ -54,7 +54,7 @@ def draw_pgr(strips: list[Strip]) -> Figure:
     methods = list(dict.fromkeys(strip.method for strip in strips))
     sound = [pgr for strip in strips for pgr in strip.sound]
     low, high = min([LEAST, *sound]), max([MOST, *sound])
-    figure = Figure(figsize=(min(3.0 + 1.1 * len(pairs), WIDEST), 4.2), layout="constrained")
+    figure = Figure(figsize=(min(4.0 + 1.1 * len(pairs), WIDEST), 4.2), layout="constrained")
     axis = figure.subplots()
     for level in (0, 1):
         axis.axhline(level, color="0.6", lw=0.8)
@@ -69,15 +69,14 @@ def draw_pgr(strips: list[Strip]) -> Figure:
         # What is not sound may be anything: it stays within what the sound ones span.
         flagged = [min(max(pgr, low), high) for pgr in strip.unstable] + [low] * bool(strip.n_undefined)
         axis.plot([x] * len(flagged), flagged, "x", color=color, ms=5, alpha=0.8)
-    axis.plot([], [], "x", color="0.4", label="flagged")
+    axis.plot([], [], "x", color="0.4", label="flagged; at the edge:\nbeyond it, or undefined")
     names = [f"{weak}\n→ {strong}" for weak, strong in pairs]
     axis.set_xticks(range(len(pairs)), names, rotation=30, ha="right", fontsize=8)
+    axis.set_xlim(-0.5, len(pairs) - 0.5)
     axis.set_ylabel("performance gap recovered", fontsize=9)
     margin = 0.04 * (high - low)
     axis.set_ylim(low - margin, high + margin)
-    axis.set_title(
-        f"{len(sound)} sound, {_n_flagged(strips)} flagged (crosses; at the edge: beyond it, or undefined)", fontsize=10
-    )
+    axis.set_title(f"{len(sound)} sound, {_n_flagged(strips)} flagged", fontsize=10)
     axis.grid(axis="y", alpha=0.25)
     _legend(figure, [axis], "method")
     return figure

@@ -169,18 +169,32 @@ def local_server(
                     _stop(folder / "server.json")
 
 
+def running_server(folder: Path) -> Record | None:
+    """The live server of the home whose server lives in ``folder``, if nobody is just starting or stopping it."""
+    path = folder / "server.json"
+    if not path.exists():
+        return None
+    with (folder / "server.lock").open("w") as file:
+        return _read(path) if _try_lock(file) and _is_alive(path) else None
+
+
 def profile_api_url(environ: Mapping[str, str]) -> str | None:
-    """The API URL of the user's Prefect environment or active profile, read without importing Prefect."""
-    if environ.get("PREFECT_API_URL"):
-        return environ["PREFECT_API_URL"]
+    """The API URL of the user's Prefect environment or active profile."""
+    return profile_setting(environ, "PREFECT_API_URL")
+
+
+def profile_setting(environ: Mapping[str, str], name: str) -> str | None:
+    """A setting of the user's Prefect environment or active profile, read without importing Prefect."""
+    if environ.get(name):
+        return environ[name]
     home = Path(environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
     path = Path(environ.get("PREFECT_PROFILES_PATH", home / "profiles.toml"))
     if not path.exists():
         return None
     file = tomllib.loads(path.read_text())
     active = environ.get("PREFECT_PROFILE") or file.get("active")
-    url: str | None = file.get("profiles", {}).get(active, {}).get("PREFECT_API_URL")
-    return url
+    value: str | None = file.get("profiles", {}).get(active, {}).get(name)
+    return value
 
 
 def wait_for_history(api_url: str, flow_run_id: UUID, n_task_runs: int, timeout_s: float) -> bool:

@@ -154,7 +154,8 @@ def test_written_grid_is_never_overwritten(tmp_path: Path, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize(
-    "command", ["init", "plan", "run", "status", "explain", "pgr", "sql", "grids", "datasets", "models"]
+    "command",
+    ["init", "plan", "run", "status", "doctor", "explain", "pgr", "figures", "sql", "grids", "datasets", "models"],
 )
 def test_every_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, output = run(capsys, command, "--help")

@@ -36,6 +36,8 @@ LAZY = {
     ("tasks/launcher.py", "torch"),
     ("tasks/checkpoints.py", "torch"),
     ("tasks/checkpoints.py", "safetensors"),
+    ("flows/doctor.py", "packaging"),
+    ("flows/doctor.py", "huggingface_hub"),
     ("flows/figures.py", "matplotlib"),
     ("flows/figures.py", "PIL"),
     ("flows/drawing.py", "matplotlib"),
@@ -98,7 +100,7 @@ def loaded_after(*arguments: str, home: Path) -> set[str]:
         text=True,
         check=True,
         cwd=ROOT,
-        env={"PATH": "", "W2S_HOME": str(home)},
+        env={"PATH": "", "W2S_HOME": str(home), "HF_HUB_OFFLINE": "1"},
     )
     return set(done.stdout.rsplit("LOADED", 1)[1].split())
 
@@ -113,6 +115,7 @@ def test_plan_loads_nothing_heavy(tmp_path: Path) -> None:
         ["status"],
         ["explain", "train"],
         ["pgr"],
+        ["doctor"],
         ["figures", "--grid", "demo"],
         ["sql", "SELECT 1"],
         ["grids"],
