@@ -32,13 +32,19 @@ from flows.home import Home
 from flows.orphans import crash_attempt_before
 from flows.run import Session
 from flows.shown import Progress, show_audits, show_figures, show_plan, show_table
-from tasks.execute import Executor
+from tasks.clusters import Cluster
+from tasks.stages import Threads
 from w2s_core.config import GridConfig
 
 Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 REPORT: ContextVar[Report | None] = ContextVar("report", default=None)
 """Where a child in the parent's process reports its nodes."""
+
+
+def reported_to() -> Report | None:
+    """The ``REPORT``; see ``flows.grid.planned``."""
+    return REPORT.get()
 
 
 def _run_name() -> str:
@@ -84,14 +90,14 @@ def run_by_dataset(grid: GridForm) -> State[Any]:
 def _run(session: Session, logger: Logger) -> State[Any]:
     progress = Progress(len(session.plan.pending))
     session.listeners.append(progress)
-    with executing(session) as executor, session.recorded() as update:
-        shared = session.drain(session.plan.shared, *TaskRuns(executor).submitting)
+    with executing(session) as runner, session.recorded() as update:
+        shared = session.drain(session.plan.shared, *TaskRuns(runner).submitting)
         progress.show()
         # What failed here would fail again in every dataset.
         failures = {failure.node.name: failure.message for failure in shared.failed}
         session.look_again()
         if not failures:
-            failures = _run_datasets(session, executor, progress, update, logger)
+            failures = _run_datasets(session, runner, progress, update, logger)
     show_audits(session.audits)
     if session.plan.graph.pairs:
         name = session.config.name
@@ -106,7 +112,7 @@ def _run(session: Session, logger: Logger) -> State[Any]:
 
 
 def _run_datasets(
-    session: Session, executor: Executor, progress: Progress, update: Callable[[], None], logger: Logger
+    session: Session, runner: Threads | Cluster, progress: Progress, update: Callable[[], None], logger: Logger
 ) -> dict[str, str]:
     """Run a child for each dataset that has work.
 
@@ -116,7 +122,7 @@ def _run_datasets(
     pending = _pending(session)
     failures: dict[str, str] = {}
     try:
-        with closing(_children(session, list(pending), executor, progress, logger)) as children:
+        with closing(_children(session, list(pending), runner, progress, logger)) as children:
             for dataset, state in children:
                 logger.info("%s: %s", dataset, state.message)
                 if not state.is_completed():
@@ -139,12 +145,12 @@ def _pending(session: Session) -> Counter[str]:
 
 
 def _children(
-    session: Session, datasets: list[str], executor: Executor, progress: Progress, logger: Logger
+    session: Session, datasets: list[str], runner: Threads | Cluster, progress: Progress, logger: Logger
 ) -> Children:
     if work_pool() is not None:
         return run_on_workers(session.config, datasets, logger, progress.show)
     REPORT.set(progress)
-    return run_here(datasets, lambda dataset: _run_child(session, dataset), executor, progress.show)
+    return run_here(datasets, lambda dataset: _run_child(session, dataset), runner, progress.show)
 
 
 def _counts(state: State[Any], n_before: int, n_after: int) -> dict[str, int]:
@@ -178,11 +184,11 @@ def run_dataset(config: GridConfig, dataset: str, home: str | None = None) -> St
     folder = Home(Path(home)) if home is not None else Home.from_environment()
     try:
         session = Session.open(config.model_copy(update={"datasets": (dataset,)}), folder)
-        report = REPORT.get()
+        report = reported_to()
         if report is not None:
             session.listeners.append(report)
-        with executing(session) as executor:
-            outcome = session.drain(session.plan, *TaskRuns(executor).submitting)
+        with executing(session) as runner:
+            outcome = session.drain(session.plan, *TaskRuns(runner).submitting)
         return final_state(session.plan, outcome)
     except W2sError as error:
         return Failed(message=str(error))

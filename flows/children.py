@@ -24,7 +24,8 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import State
 
 from artifacts.errors import W2sError
-from tasks.execute import Executor
+from tasks.clusters import Cluster
+from tasks.stages import Threads
 from w2s_core.config import GridConfig
 
 Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
@@ -50,17 +51,17 @@ def work_pool() -> str | None:
 
 
 def run_here(
-    datasets: Iterable[str], run: Callable[[str], State[Any]], executor: Executor, tick: Callable[[], None]
+    datasets: Iterable[str], run: Callable[[str], State[Any]], runner: Threads | Cluster, tick: Callable[[], None]
 ) -> Children:
     """Run each in a thread, as many at a time as this process has stage workers.
 
     Args:
         datasets: names.
         run: runs one.
-        executor: shared by all of them, and stopped when the caller ends early.
+        runner: shared by all of them, and stopped when the caller ends early.
         tick: called every few seconds.
     """
-    with ThreadPoolExecutor(executor.pool.n_workers) as threads:
+    with ThreadPoolExecutor(runner.n_workers) as threads:
         running: dict[Future[State[Any]], str] = {
             threads.submit(copy_context().run, run, dataset): dataset for dataset in datasets
         }
@@ -71,8 +72,7 @@ def run_here(
                 for future in ended:
                     yield running.pop(future), future.result()
         except BaseException:
-            executor.stop.set()
-            executor.pool.stop()
+            runner.stop()
             for future in running:
                 future.cancel()
             raise

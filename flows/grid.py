@@ -9,7 +9,7 @@ import asyncio
 import os
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -30,11 +30,12 @@ from flows.resolve import resolve_models
 from flows.run import Session
 from flows.server import ensure_limit
 from flows.shown import show_audits, show_plan
+from tasks.clusters import Cluster, open_cluster
 from tasks.devices import Machine, this_machine
 from tasks.execute import Executor
 from tasks.pool import Pool
-from tasks.stages import EXECUTORS, REUSED, STAGE_TASKS, device_slot
-from tasks.trackers import check_installed
+from tasks.stages import EXECUTORS, REUSED, STAGE_TASKS, Threads, device_slot
+from tasks.trackers import check_installed as check_trackers
 from w2s_core.config import GridConfig
 
 ORDERS_PER_WORKER = 4
@@ -44,6 +45,14 @@ STOPPED = "the run was stopped; finished stages stay"
 
 SESSION: ContextVar[Session | None] = ContextVar("session", default=None)
 """The session of the command line, when it runs the flow in its own process: what it planned is what runs."""
+
+RUNNERS: dict[str, Threads | Cluster] = {}
+"""Home to what executes the task runs of this process."""
+
+
+def planned() -> Session | None:
+    """The ``SESSION``; a flow that goes to a cluster along with its task runs can name no context variable."""
+    return SESSION.get()
 
 
 @flow(
@@ -60,27 +69,47 @@ def run_grid(config: GridConfig, home: str | None = None) -> State[Any]:
         home: folder of the project; default: ``W2S_HOME``.
     """
     folder = Home(Path(home)) if home is not None else Home.from_environment()
-    session = SESSION.get() or Session.open(config, folder)
+    session = planned() or Session.open(config, folder)
     if not session.plan.pending:
         session.record_fresh()
         return Completed(message=nothing_to_do(session.plan))
     show_plan(session.plan)
-    with executing(session) as executor, session.recorded():
-        outcome = session.drain(session.plan, *TaskRuns(executor).submitting)
+    with executing(session) as runner, session.recorded():
+        outcome = session.drain(session.plan, *TaskRuns(runner).submitting)
     show_audits(session.audits)
     return final_state(session.plan, outcome)
 
 
 @contextmanager
-def executing(session: Session) -> Iterator[Executor]:
-    """The worker processes of this machine, for all task runs of this process; one that is there already is shared."""
+def executing(session: Session) -> Iterator[Threads | Cluster]:
+    """What executes all task runs of this process: worker processes here, or a cluster; what is there is shared."""
     name = str(session.home.root)
-    if name in EXECUTORS:
-        yield EXECUTORS[name]
+    if name in RUNNERS:
+        yield RUNNERS[name]
         return
     runtime = session.config.runtime
-    check_installed(runtime.trackers)
+    check_trackers(runtime.trackers)
     devices = {model.name: model.devices for model in resolve_models(session.config)}
+    if runtime.runner == "threads":
+        opened = _threads(session, devices)
+    else:
+        opened = open_cluster(session.home.root, session.store.url, runtime, devices)
+    with opened as runner:
+        RUNNERS[name] = runner
+        try:
+            yield runner
+        except BaseException:
+            # Workers would end with the block; those who wait for another run, or are elsewhere, have to be told.
+            runner.stop()
+            raise
+        finally:
+            del RUNNERS[name]
+
+
+@contextmanager
+def _threads(session: Session, devices: Mapping[str, int]) -> Iterator[Threads]:
+    """The worker processes of this machine."""
+    name, runtime = str(session.home.root), session.config.runtime
     machine = this_machine(runtime, max(devices.values()))
     slots = device_limit(machine)
     ensure_limit(slots, machine.n_workers)
@@ -96,11 +125,7 @@ def executing(session: Session) -> Iterator[Executor]:
         )
         EXECUTORS[name] = executor
         try:
-            yield executor
-        except BaseException:
-            # Workers end at once when the pool closes; those who wait for another run have to be told.
-            executor.stop.set()
-            raise
+            yield Threads(executor)
         finally:
             del EXECUTORS[name]
 
@@ -118,14 +143,14 @@ def device_limit(machine: Machine) -> str:
 class TaskRuns:
     """Submits orders as task runs, which wait for nothing, but show in the UI whose outputs they read."""
 
-    executor: Executor
+    runner: Threads | Cluster
     futures: dict[str, PrefectFuture[Any]] = field(default_factory=dict)
     """By node id."""
 
     @property
     def submitting(self) -> tuple[Callable[[Order, Callable[[Ended], None]], None], int]:
         """How ``Session.drain`` submits an order, and how many at once."""
-        return self.submit, ORDERS_PER_WORKER * self.executor.pool.n_workers
+        return self.submit, ORDERS_PER_WORKER * self.runner.n_workers
 
     def submit(self, order: Order, ended: Callable[[Ended], None]) -> None:
         """Start a task run.
@@ -133,28 +158,26 @@ class TaskRuns:
         Raises:
             W2sError: the run is being stopped.
         """
-        if self.executor.stop.is_set():
+        if self.runner.is_stopped:
             raise W2sError(STOPPED)
         labels = order["labels"]
         tags = [str(labels[name]) for name in ("dataset", "model", "method") if labels.get(name)]
         parents = [self.futures[id] for id in order["parents"] if id in self.futures]
         task = STAGE_TASKS[order["stage"]].with_options(tags=tags)
-        future = self.futures[order["node"]] = task.submit(str(self.executor.home), order, wait_for=parents)
-        future.add_done_callback(partial(_on_done, order, ended))
+        done = partial(self._on_done, order, ended)
+        self.futures[order["node"]] = self.runner.submit(task, order, parents, done)
 
-
-def _on_done(order: Order, ended: Callable[[Ended], None], future: PrefectFuture[Any]) -> None:
-    try:
-        future.wait()  # it is over, but only this makes it know its final state without asking the server
-    except asyncio.CancelledError:
-        # The flow was interrupted before this task run had begun.
-        ended(Ended(order, "failed", STOPPED))
-        return
-    state = future.state
-    if state.is_completed():
-        ended(Ended(order, "reused" if state.name == REUSED else "ran"))
-    else:
-        ended(Ended(order, "failed", state.message or state.name or "failed"))
+    def _on_done(self, order: Order, ended: Callable[[Ended], None], future: PrefectFuture[Any]) -> None:
+        try:
+            state = self.runner.final_state(future)
+        except asyncio.CancelledError:
+            # The flow was interrupted before this task run had begun.
+            ended(Ended(order, "failed", STOPPED))
+            return
+        if state.is_completed():
+            ended(Ended(order, "reused" if state.name == REUSED else "ran"))
+        else:
+            ended(Ended(order, "failed", state.message or state.name or "failed"))
 
 
 def nothing_to_do(plan: Plan) -> str:

@@ -15,6 +15,7 @@ from flows.drain import Outcome
 from flows.run import Session
 from flows.server import local_server
 from flows.tables import show
+from tasks.devices import check_runner
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
 
@@ -35,6 +36,7 @@ def launch(session: Session, console: Console, program: str, grid: str, argument
     Returns:
         The exit code.
     """
+    check_runner(session.config.runtime)
     clock = time.monotonic()
     command = shlex.join([program, *arguments])
     plan = session.plan
@@ -58,6 +60,9 @@ def launch(session: Session, console: Console, program: str, grid: str, argument
                     raise W2sError(_server_failed(session, error, command)) from error
                 finally:
                     SESSION.reset(token)
+            cause = state.result(raise_on_failure=False) if state.is_failed() else None
+            if isinstance(cause, W2sError):
+                raise cause
             outcome = session.outcome
             if outcome is None or (state.is_failed() and not outcome.failed) or state.is_crashed():
                 raise W2sError(f"the flow broke: {state.message}; go on with: {command}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -12,6 +13,10 @@ from w2s_core.config import RuntimeConfig
 
 MOST_CPU_WORKERS = 8
 """A worker that has torch loaded takes a few hundred megabytes, so more cores make threads, not workers."""
+
+
+RUNNERS = {"ray": "prefect_ray", "dask": "prefect_dask"}
+"""Runner of a grid to the package that it needs."""
 
 
 class Machine(NamedTuple):
@@ -25,6 +30,17 @@ class Machine(NamedTuple):
     """CPU threads of each."""
     gpus: list[str]
     """What ``CUDA_VISIBLE_DEVICES`` may be, for a worker each; empty on a CPU."""
+
+
+def check_runner(runtime: RuntimeConfig) -> None:
+    """Refuse a runner whose package is not installed.
+
+    Raises:
+        UsageError: it is not.
+    """
+    package = RUNNERS.get(runtime.runner)
+    if package is not None and importlib.util.find_spec(package) is None:
+        raise UsageError(f"runtime.runner: {runtime.runner!r} needs pip install 'w2s[{runtime.runner}]'")
 
 
 def visible_gpus() -> list[str]:

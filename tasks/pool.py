@@ -186,9 +186,10 @@ class Pool:
         threads: CPU threads of each.
         home: folder of the project, for the logs (``logs/worker-<n>.log``).
         gpus: what ``CUDA_VISIBLE_DEVICES`` may be, dealt to the workers in turn; empty leaves it as it is.
+        label: in front of the number in the names of the logs.
     """
 
-    def __init__(self, *, n_workers: int, threads: int, home: Path, gpus: Sequence[str] = ()) -> None:
+    def __init__(self, *, n_workers: int, threads: int, home: Path, gpus: Sequence[str] = (), label: str = "") -> None:
         environment = {
             **QUIET,
             **dict.fromkeys(THREADS, str(threads)),
@@ -196,7 +197,7 @@ class Pool:
         }
         self._workers = [
             Worker(
-                home / "logs" / f"worker-{n}.log",
+                home / "logs" / f"worker-{label}{n}.log",
                 {**environment, "CUDA_VISIBLE_DEVICES": gpus[n % len(gpus)]} if gpus else environment,
             )
             for n in range(n_workers)

@@ -9,7 +9,7 @@ import contextlib
 import json
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,12 @@ from typing import Any
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 from prefect.concurrency.sync import concurrency
+from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed, State
 
 from artifacts.keys import JSON
+from tasks import remote
 from tasks.execute import Executor
 from tasks.pool import JobFailed
 from tasks.run_stage import progress_dir
@@ -41,6 +43,41 @@ EXECUTORS: dict[str, Executor] = {}
 """Home to executor, of the flow run in this process; task runs name the home, since they take JSON only."""
 
 
+class Threads:
+    """Executes the task runs of one process in its threads; ``tasks.clusters.Cluster`` does so elsewhere."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self.n_workers = executor.pool.n_workers
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the run is being stopped."""
+        return self._executor.stop.is_set()
+
+    def submit(
+        self,
+        task: Task[..., Any],
+        order: Mapping[str, JSON],
+        parents: list[PrefectFuture[Any]],
+        done: Callable[[PrefectFuture[Any]], None],
+    ) -> PrefectFuture[Any]:
+        """Start a task run; ``done`` is called once, from any thread."""
+        future = task.submit(str(self._executor.home), order, wait_for=parents)
+        future.add_done_callback(done)
+        return future
+
+    def final_state(self, future: PrefectFuture[Any]) -> State[Any]:
+        """The final state of a task run that is over, without asking the server."""
+        future.wait()
+        return future.state
+
+    def stop(self) -> None:
+        """End all task runs of this process, in the middle of a stage if need be."""
+        self._executor.stop.set()
+        self._executor.pool.stop()
+
+
 def device_slot(name: str) -> AbstractContextManager[None]:
     """A slot of the global concurrency limit ``name``, for one training.
 
@@ -49,13 +86,23 @@ def device_slot(name: str) -> AbstractContextManager[None]:
     return concurrency(name, occupy=1, strict=True, lease_duration=LEASE_S, raise_on_lease_renewal_failure=False)
 
 
-def _run(home: str, order: Mapping[str, JSON]) -> State[Any]:
-    """Execute one order; the state says whether it ran, was reused or failed."""
-    executor = EXECUTORS[home]
+def _run(home: str, order: Mapping[str, JSON], there: Mapping[str, JSON] | None = None) -> State[Any]:
+    """Execute one order; the state says whether it ran, was reused or failed.
+
+    Args:
+        home: folder of the project, where the flow runs.
+        order: what to execute.
+        there: in a process of a cluster, what it has to know of the run.
+    """
     logger = get_run_logger()
     try:
-        with _losses_logged(order, executor.home, logger):
-            how = executor.execute(order)
+        if there is None:
+            executor = EXECUTORS[home]
+            with _losses_logged(order, executor.home, logger):
+                how = executor.execute(order)
+        else:
+            with _losses_logged(order, remote.home_here(home), logger):
+                how = remote.PROCESS.execute(order, there)
     except JobFailed as error:
         if not error.is_expected:
             logger.error("%s", error.traceback)

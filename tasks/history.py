@@ -1,0 +1,14 @@
+"""Sends what Prefect's threads in this process hold, events and logs, before the process or the server goes."""
+
+from __future__ import annotations
+
+SEND_TIMEOUT_S = 20
+
+
+def send_all() -> None:
+    """Wait until everything is sent."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for service in (EventsWorker, APILogWorker):
+        service.drain_all(timeout=SEND_TIMEOUT_S)
