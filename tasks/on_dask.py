@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import socket
@@ -44,7 +45,7 @@ def open_dask(address: str | None, machine: Machine | None) -> Iterator[Engine]:
                     yield _Dask(runner)
                 finally:
                     # What Prefect has to say goes before the processes do.
-                    runner.client.run(send_all, on_error="ignore")
+                    runner.client.run(_send_all, on_error="ignore")
         return
     with DaskTaskRunner(address=address, client_kwargs={"timeout": CONNECT_TIMEOUT_S}) as runner:
         try:
@@ -72,6 +73,11 @@ def _local(machine: Machine) -> Any:
         workers[n] = {"cls": Nanny, "options": options}
     scheduler = {"cls": Scheduler, "options": {**both, "dashboard_address": "127.0.0.1:0"}}
     return SpecCluster(workers=workers, scheduler=scheduler, security=security, silence_logs=logging.CRITICAL)
+
+
+async def _send_all() -> None:
+    """As ``send_all``, which waits; this runs in the loop of a worker."""
+    await asyncio.to_thread(send_all)
 
 
 def describe(dask_worker: Any) -> tuple[str, int, int]:
