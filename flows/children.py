@@ -21,7 +21,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
-from prefect.states import State
+from prefect.states import Crashed, State
 
 from artifacts.errors import W2sError
 from tasks.clusters import Cluster
@@ -32,6 +32,9 @@ Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 DEPLOYMENT = "dataset/dataset"
 """What workers run for one dataset."""
+
+PAUSE = threading.Event()
+"""Never set: to wait for what workers elsewhere do."""
 
 TICK_S = 3.0
 UNTAKEN_S = 60
@@ -95,22 +98,22 @@ def run_on_workers(config: GridConfig, datasets: Iterable[str], logger: Logger, 
     running = {_submit(config, dataset): dataset for dataset in datasets}
     submitted = time.monotonic()
     is_told = False
-    pause = threading.Event()
     while running:
-        pause.wait(TICK_S)
+        PAUSE.wait(TICK_S)
         tick()
-        found = _read(list(running))
-        for run in found:
-            if run.state is not None and run.state.is_final():
-                yield running.pop(run.id), run.state
+        found = {run.id: run for run in _read(list(running))}
+        for id in list(running):
+            state = found[id].state if id in found else Crashed(message="its flow run was deleted")
+            if state is not None and state.is_final():
+                yield running.pop(id), state
         is_late = time.monotonic() - submitted > UNTAKEN_S
-        if is_late and not is_told and all(run.start_time is None for run in found):
+        if running and is_late and not is_told and all(run.start_time is None for run in found.values()):
             is_told = True
             logger.warning(
-                "no worker has taken a dataset for %s s; one with a free slot is needed: "
+                "no worker has taken a dataset of this grid for %s s; one with a free slot is needed: "
                 "prefect worker start --pool %s --work-queue datasets --limit 1",
                 UNTAKEN_S,
-                found[0].work_pool_name,
+                next(run.work_pool_name for run in found.values()),
             )
 
 
@@ -141,3 +144,4 @@ def _read(ids: list[UUID]) -> list[FlowRun]:
         except httpx.HTTPError as error:
             if time.monotonic() > deadline:
                 raise W2sError(f"the Prefect server does not answer ({type(error).__name__})") from error
+            PAUSE.wait(TICK_S)

@@ -49,7 +49,7 @@ def deploy(home: Home, console: Console, pool: str, datasets: str | None) -> Non
     try:
         asyncio.run(_deploy(deployments))
     except httpx.HTTPError as error:
-        cause = str(error).splitlines()[0] or type(error).__name__
+        cause = str(error).partition("\n")[0] or type(error).__name__
         raise W2sError(f"the Prefect server at {url} failed ({cause})") from error
     for deployment in deployments:
         place = f"work pool {deployment.work_pool_name}, queue {deployment.work_queue_name}"
