@@ -56,9 +56,10 @@ def serve() -> Iterator[Service]:
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     service.address = f"http://127.0.0.1:{server.port}"
-    client(service.address).create_bucket(
-        Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": SETTINGS["AWS_REGION"]}
-    )
+    making = client(service.address)
+    # All services of a process have the same buckets.
+    with contextlib.suppress(making.exceptions.BucketAlreadyOwnedByYou):
+        making.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": SETTINGS["AWS_REGION"]})
     try:
         yield service
     finally:
