@@ -23,6 +23,7 @@ from http.client import HTTPException
 from importlib.metadata import PackageNotFoundError, metadata, version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from urllib.parse import urlsplit
 
 from artifacts.errors import W2sError
 from flows.doctor_places import check_home, check_results, check_store, own_database
@@ -51,7 +52,6 @@ print(json.dumps({"version": torch.__version__, "cuda": torch.version.cuda, "nam
 OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
 ON = ("1", "ON", "YES", "TRUE")
 """What the libraries of the Hub take for yes."""
-
 
 Check = Callable[[Home], Iterator[Finding]]
 
@@ -123,22 +123,19 @@ def check_versions(home: Home) -> Iterator[Finding]:
         None if fits else f"make an environment of Python {python} and install w2s there",
     )
     n_wrong = 0
-    for requirement in map(Requirement, [*needed, *optional]):
+    for line in [*needed, *optional]:
+        requirement = Requirement(line)
+        name, wanted = requirement.name, requirement.specifier
         try:
-            there = version(requirement.name)
+            there = version(name)
         except PackageNotFoundError:
+            if line in optional:
+                continue
             there = None
-        is_missing = there is None and str(requirement) in map(str, map(Requirement, needed))
-        is_wrong = there is not None and not requirement.specifier.contains(there, prereleases=True)
-        if is_missing or is_wrong:
+        if there is None or not wanted.contains(there, prereleases=True):
             n_wrong += 1
-            wanted = f"{requirement.name}{requirement.specifier}"
-            yield Finding(
-                "packages",
-                PROBLEM,
-                f"{requirement.name} {there or 'is not installed'}, needs {requirement.specifier or 'any version'}",
-                f"pip install '{wanted}'",
-            )
+            found = f"{name} {there or 'is not installed'}, needs {wanted or 'any version'}"
+            yield Finding("packages", PROBLEM, found, f"pip install '{name}{wanted}'")
     if not n_wrong:
         yield Finding("packages", OK, f"all {len(needed)} that w2s needs")
 
@@ -161,7 +158,7 @@ def check_gpu(home: Home) -> Iterator[Finding]:
     wanted = visible_gpus() if gpus else []
     torch = _look_at_torch()
     build = f"torch {torch['version']}, {'CUDA ' + torch['cuda'] if torch['cuda'] else 'a build without CUDA'}"
-    names = torch["names"]
+    names, listed = torch["names"], "; ".join(gpus or [])
     if gpus is None and names:
         yield Finding(
             "gpu",
@@ -176,7 +173,7 @@ def check_gpu(home: Home) -> Iterator[Finding]:
         yield Finding(
             "gpu",
             PROBLEM,
-            f"{build}, but there are {len(wanted)} GPUs: {'; '.join(gpus or [])}",
+            f"{build}, but there are {len(wanted)} GPUs: {listed}",
             "install the build of torch for the CUDA version of the driver, or stay on the CPU: "
             "export CUDA_VISIBLE_DEVICES=",
         )
@@ -184,11 +181,11 @@ def check_gpu(home: Home) -> Iterator[Finding]:
         yield Finding(
             "gpu",
             PROBLEM,
-            f"{build}, sees {len(names)} of {len(wanted)} GPUs: {'; '.join(gpus or [])}",
+            f"{build}, sees {len(names)} of {len(wanted)} GPUs: {listed}",
             "see whether the driver is as new as this CUDA version needs, and CUDA_VISIBLE_DEVICES names what is there",
         )
     else:
-        yield Finding("gpu", OK, f"{build}; {'; '.join(gpus or [])}")
+        yield Finding("gpu", OK, f"{build}; {listed}")
 
 
 def _listed_gpus() -> list[str] | None:
@@ -307,8 +304,8 @@ def check_hub(home: Home) -> Iterator[Finding]:
     # Without a token the Hub refuses this, too, and so has answered.
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     answer = _ask(f"{url}/api/whoami-v2", headers, _unwell("hub", WARNING, url, advice))
-    if answer.status >= 500:
-        yield Finding("hub", WARNING, f"{url} answers {answer.status}", "try again later")
+    if answer.status not in (200, 401):
+        yield Finding("hub", WARNING, f"{url} answers {answer.status}", f"try again later; {advice}")
     elif token and answer.status == 401:
         yield Finding("hub", WARNING, f"{url} refuses the token", "hf auth login, or set HF_TOKEN to one that is valid")
     elif token:
@@ -328,7 +325,7 @@ def _ask(url: str, headers: Mapping[str, str], fail: Callable[[Exception], NoRet
     """GET, past any proxy on loopback; calls ``fail`` if nobody answers."""
     try:
         request = urllib.request.Request(url, headers=dict(headers))
-        is_here = request.host.partition(":")[0] in ("127.0.0.1", "localhost")
+        is_here = urlsplit(url).hostname in ("127.0.0.1", "localhost")
         handlers = [urllib.request.ProxyHandler({})] if is_here else []
         with urllib.request.build_opener(*handlers).open(request, timeout=ASK_TIMEOUT_S) as answer:
             return Answer(answer.status, answer.read().decode(errors="replace"))

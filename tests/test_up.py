@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,6 +105,13 @@ def test_run_from_a_terminal_joins_and_does_not_stop_the_server(up: Up) -> None:
     assert "starting a Prefect server" not in output
     runs = up.api("/flow_runs/filter", {"flows": {"name": {"any_": ["w2s-grid"]}}})
     assert [run["name"] for run in runs] == ["typed"]
+
+
+def test_doctor_finds_the_server_of_the_home_and_its_database(up: Up) -> None:
+    _, output = up.run("doctor")
+
+    assert f"http://127.0.0.1:{up.port}/api answers, Prefect " in output
+    assert re.search(r"prefect\.db: [\d,]+ flow runs", output)
 
 
 def test_started_twice_is_one_line(up: Up) -> None:
