@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 DEADLINE_S = 12.0
 """For all checks together, which go on at the same time."""
 
+IDLE = "look again when the machine is idle"
+LATE = {"store": "see whether its disk or service is up, and AWS_ENDPOINT_URL right"}
+"""What to do about a check that takes longer."""
+
 ASK_TIMEOUT_S = 5.0
 SMI_TIMEOUT_S = 5.0
 
@@ -81,9 +85,7 @@ def examine(home: Home) -> list[Finding]:
         thread.join(max(0.0, deadline - time.monotonic()))
         findings += found[name]
         if thread.is_alive():
-            findings.append(
-                Finding(name, PROBLEM, f"no answer within {DEADLINE_S:.0f} s", "look again when the machine is idle")
-            )
+            findings.append(Finding(name, PROBLEM, f"no answer within {DEADLINE_S:.0f} s", LATE.get(name, IDLE)))
     return findings
 
 
@@ -218,9 +220,7 @@ def _look_at_torch() -> Mapping[str, object]:
     try:
         looked = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S - 1)
     except subprocess.TimeoutExpired:
-        raise Unwell(
-            "gpu", WARNING, f"torch was not there within {DEADLINE_S - 1:.0f} s", "look again when the machine is idle"
-        ) from None
+        raise Unwell("gpu", WARNING, f"torch was not there within {DEADLINE_S - 1:.0f} s", IDLE) from None
     if looked.returncode:
         *_, reason = looked.stderr.strip().splitlines() or ["it ended"]
         raise Unwell(
