@@ -31,6 +31,11 @@ ALLOWED = {
 LAZY = {
     ("w2s_core/hub.py", "datasets"),
     ("w2s_core/optimizers.py", "bitsandbytes"),
+    ("tasks/on_dask.py", "dask"),
+    ("tasks/on_dask.py", "distributed"),
+    ("tasks/on_dask.py", "prefect_dask"),
+    ("tasks/on_ray.py", "prefect_ray"),
+    ("tasks/on_ray.py", "ray"),
     ("tasks/launcher.py", "accelerate"),
     ("tasks/trackers.py", "accelerate"),
     ("tasks/launcher.py", "torch"),
