@@ -18,6 +18,7 @@ from tasks.pool import JobFailed, Pool, WorkerDied
 from tasks.run_stage import progress_dir
 from tests.test_pool import wait_until_gone
 from tests.tiny_models import LOSS_PARAMS, model_params, tiny_base, toy_rows, training_params, write_rows
+from tests.up import TICK
 from w2s_core.config import RuntimeConfig
 
 TIMEOUT_S = 120
@@ -78,7 +79,7 @@ def of_training(worker: int, home: Path) -> list[int]:
     until = time.monotonic() + TIMEOUT_S
     while not list(progress_dir(home).glob("key.json")):
         assert time.monotonic() < until, "no step was made in time"
-        time.sleep(0.05)
+        TICK.wait(0.05)
     return children(worker)
 
 

@@ -11,7 +11,7 @@ from artifacts.errors import StoreUnavailable, UsageError
 from artifacts.store import open_store
 
 
-@pytest.mark.parametrize("url", ["gs://bucket/store", "file:///tmp/store", "https://host/bucket"])
+@pytest.mark.parametrize("url", ["gs://bucket/store", "file:///data/store", "https://host/bucket"])
 def test_other_urls_are_refused_with_what_is_supported(url: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="a store is a local folder, or s3://BUCKET/PREFIX"):
         open_store(url, tmp_path)
