@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import pytest
 
 from artifacts.grids import Grids
 from artifacts.local_store import LocalStore
-from tests.harness import N_NODES
+from tests.harness import N_NODES, Project
+from tests.test_matrix import CODE
 from tests.up import DEADLINE_S, TICK, Up
 
 pytestmark = pytest.mark.slow
@@ -71,6 +73,23 @@ def test_grid_runs_in_one_flow_run_per_dataset_and_then_has_nothing_to_do(up: Up
     assert run["total_run_time"] < 15
     assert up.children(id) == []
     assert Grids(LocalStore(up.home / "store")).names() == ["first"]
+
+
+def test_code_changed_between_two_runs_of_a_deployment_reruns_the_stages_that_reach_it(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    for up in running(Up(tmp_path, code=project.code)):
+        grid = {"preset": "quick", "file": up.grid("edited")}
+        assert (
+            up.wait_for(up.submit("grid/quick-grid", grid=grid))["state"]["message"]
+            == f"{sum(N_NODES.values())} stages ran, 0 reused"
+        )
+        project.edit(*CODE["helper of scores alone"][0])
+
+        run = up.wait_for(up.submit("grid/quick-grid", grid=grid))
+
+        n_scores = N_NODES["score"]
+        assert run["state"]["message"] == f"{n_scores} stages ran, {sum(N_NODES.values()) - n_scores} reused"
+        assert Counter(stage for stage, _ in up.executed()) == N_NODES | {"score": 2 * n_scores}
 
 
 def test_wrong_combination_fails_at_the_start_with_the_line_of_the_command_line(up: Up) -> None:

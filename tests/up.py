@@ -46,10 +46,12 @@ class Up:
     Args:
         folder: where all of it is.
         settings: variables of ``W2S_`` and ``PREFECT_`` for its processes; others are not passed on.
+        code: folder of the code that it runs.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None, code: Path = ROOT) -> None:
         self.folder = folder
+        self.code = code
         self.settings = dict(settings or {})
         self.home = folder / "home"
         self.port = free_port()
@@ -61,7 +63,7 @@ class Up:
         environ = {name: value for name, value in os.environ.items() if not name.startswith(("W2S_", "PREFECT_"))}
         return subprocess.Popen(
             [sys.executable, "-m", "flows.cli", *arguments],
-            cwd=ROOT,
+            cwd=self.code,
             env={**environ, **self.settings, "W2S_HOME": str(self.home), "HOME": str(self.folder)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
