@@ -183,7 +183,8 @@ def run_dataset(config: GridConfig, dataset: str, home: str | None = None) -> St
     """
     folder = Home(Path(home)) if home is not None else Home.from_environment()
     try:
-        session = Session.open(config.model_copy(update={"datasets": (dataset,)}), folder)
+        # The grid is under way.
+        session = Session.open(config.model_copy(update={"datasets": (dataset,)}), folder, is_patient=True)
         report = reported_to()
         if report is not None:
             session.listeners.append(report)

@@ -33,13 +33,16 @@ class Home:
         """What was read from a store elsewhere; may be removed at any time when nothing runs."""
         return self.root / "cache" / "store"
 
-    def open_store(self) -> Store:
+    def open_store(self, *, is_patient: bool = False) -> Store:
         """The artifacts.
+
+        Args:
+            is_patient: wait out an outage, as ``artifacts.store.open_store`` does.
 
         Raises:
             W2sError: what is there is no store of this version, or cannot be reached.
         """
-        return open_store(self.store_url, self.store_cache)
+        return open_store(self.store_url, self.store_cache, is_patient=is_patient)
 
     @property
     def results(self) -> Path:

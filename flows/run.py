@@ -44,7 +44,15 @@ class Session:
     manifests: Mapping[str, Manifest] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, config: GridConfig, home: Home, *, update: bool = False, rehash: bool = False) -> Session:
+    def open(
+        cls,
+        config: GridConfig,
+        home: Home,
+        *,
+        update: bool = False,
+        rehash: bool = False,
+        is_patient: bool = False,
+    ) -> Session:
         """Resolve a grid and plan it; writes nothing but the cache of digests.
 
         Args:
@@ -52,11 +60,12 @@ class Session:
             home: the project.
             update: move Hub revisions to what they stand for today.
             rehash: ignore the cache of digests of external files.
+            is_patient: wait where the store is away for a while.
 
         Raises:
             W2sError: what is wrong with the grid, its inputs, the store or the code.
         """
-        store = home.open_store()
+        store = home.open_store(is_patient=is_patient)
         recorded = Grids(store).revisions(config.name)
         resolved = resolve(config, recorded, update=update)
         keys = Keys(Sources.on_disk(PACKAGE), ExternalDigests(home.digests, rehash=rehash))
