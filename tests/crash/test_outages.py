@@ -1,4 +1,4 @@
-"""What a run needs is away for a minute: the server of the profile, its database, the object store."""
+"""What a run needs is away for a minute: the server of the profile, the object store."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests import postgres
 from tests.crash.test_deployed import SETTINGS, assert_each_once, assert_nothing_left, complete, start
 from tests.crash.test_runs import LONG
 from tests.harness import N_NODES
@@ -27,14 +26,11 @@ pytestmark = pytest.mark.slow
 
 OUTAGE_S = 60
 
-SLOW = {**LONG, "epochs": 3 * LONG["epochs"]}
-"""A training that is still going on when the outage is over, or nearly."""
-
 
 class Profile:
     """A Prefect server of the user's own, as a profile names one."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir()
         port = free_port()
@@ -51,7 +47,6 @@ class Profile:
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
-            **(settings or {}),
         }
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -105,25 +100,6 @@ def test_crash_of_the_profiles_server_ends_no_typed_run_and_leaves_nothing_runni
             assert code == 0, output
         assert_each_once(up)
         assert len(up.executed()) == sum(N_NODES.values())
-
-
-def test_crash_of_the_database_for_a_minute_stops_neither_up_nor_its_run(tmp_path: Path) -> None:
-    with (
-        postgres.serve() as database,
-        serving(Profile(tmp_path / "server", {"PREFECT_SERVER_DATABASE_CONNECTION_URL": database.url})) as profile,
-        contextlib.contextmanager(running)(Up(tmp_path, profile.settings)) as up,
-    ):
-        id, _ = start(up, "database", 1, training=SLOW)
-        database.stop()
-        TICK.wait(OUTAGE_S)
-        database.start()
-
-        if up.wait_for(id)["state"]["type"] != "COMPLETED":
-            up.retry(id)
-            complete(up, id)
-        assert_each_once(up)
-        assert len(up.executed()) == sum(N_NODES.values())
-        assert_nothing_left(up, id)
 
 
 def test_crash_of_the_object_store_for_a_minute_fails_no_deployed_run(
