@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import sqlite3
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -27,10 +26,9 @@ from tasks.clusters import Node, check_gpus, check_reach, deal, gpus_needed
 from tasks.devices import check_runner
 from tasks.pool import STOPPED, JobFailed
 from tasks.remote import Process
-from tests import harness
 from tests.crash.test_runs import DEADLINE_S, LONG, Runs, names
-from tests.harness import N_NODES, ROOT, TINY
-from tests.up import Up, free_port
+from tests.harness import N_NODES, TINY
+from tests.up import Up
 from w2s_core.config import RuntimeConfig
 
 HERE = socket.gethostname()
@@ -150,7 +148,9 @@ def made(store: Path) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("runner", PACKAGES)
-def test_grid_on_a_local_cluster_has_the_keys_and_scores_of_one_without(runner: str, runs: Runs) -> None:
+def test_grid_on_a_local_cluster_has_the_keys_and_scores_of_one_without(
+    runner: str, runs: Runs, tmp_path: Path
+) -> None:
     grid = runs.grid(runtime={"runner": runner})
 
     code, output = runs.run("run", grid)
@@ -158,9 +158,10 @@ def test_grid_on_a_local_cluster_has_the_keys_and_scores_of_one_without(runner: 
     n_nodes = sum(N_NODES.values())
     assert code == 0
     assert f"{n_nodes} stages ran, 0 reused" in output
-    without = harness.run_grid(ROOT, runs.folder / "without", TINY, True, None)
-    assert not without["failed"]
-    assert made(runs.home / "store") == made(runs.folder / "without" / "store")
+    (tmp_path / "without").mkdir()
+    without = Runs(tmp_path / "without")
+    assert without.run("run", without.grid())[0] == 0
+    assert made(runs.home / "store") == made(without.home / "store")
     assert set(runs.executed().values()) == {1}
     with closing(sqlite3.connect(runs.home / "prefect" / "prefect.db")) as database:
         shown = Counter(database.execute("SELECT name, state_name FROM task_run").fetchall())
@@ -199,37 +200,6 @@ def test_interrupted_run_on_a_local_cluster_leaves_no_process(runner: str, runs:
     assert process.returncode == 130, output
     assert output.rstrip().endswith(f"interrupted; finished stages stay, go on with: w2s run {grid}")
     assert "Traceback" not in output
-
-
-@pytest.mark.slow
-def test_cluster_that_goes_on_ends_the_stages_of_an_interrupted_run_and_takes_the_next(runs: Runs) -> None:
-    port = free_port()
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("W2S_", "PREFECT_"))}
-    address = f"tcp://127.0.0.1:{port}"
-    dask = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(port)]
-    worker = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny"]
-    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": ROOT, "env": environ}
-    cluster = [
-        subprocess.Popen([*dask, "--no-dashboard", "--dashboard-address", "127.0.0.1:0"], **quiet),
-        subprocess.Popen([*worker, "--no-dashboard", "--local-directory", str(runs.folder)], **quiet),
-    ]
-    try:
-        grid = runs.grid(training=LONG, runtime={"runner": "dask", "cluster": address})
-        process = runs.start("run", grid)
-        runs.wait_for_training(process)
-        os.killpg(process.pid, signal.SIGINT)
-        output, _ = process.communicate(timeout=DEADLINE_S)
-        assert process.returncode == 130, output
-        assert not runs.workers()
-
-        code, output = runs.run("run", grid)
-        assert code == 0
-        assert "sst2 prepare" not in names(output, "ran")
-        assert set(runs.executed().values()) == {1}
-    finally:
-        for process in reversed(cluster):
-            process.terminate()
-            process.wait(timeout=DEADLINE_S)
 
 
 @pytest.mark.slow
