@@ -200,12 +200,3 @@ def test_interrupted_run_on_a_local_cluster_leaves_no_process(runner: str, runs:
     assert process.returncode == 130, output
     assert output.rstrip().endswith(f"interrupted; finished stages stay, go on with: w2s run {grid}")
     assert "Traceback" not in output
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("runner", "address"), [("ray", "127.0.0.1:9"), ("dask", "tcp://127.0.0.1:9")])
-def test_cluster_that_does_not_answer_is_one_line(runner: str, address: str, runs: Runs) -> None:
-    code, output = runs.run("run", runs.grid(runtime={"runner": runner, "cluster": address}))
-
-    assert code == 2
-    assert f"\nw2s: runtime.cluster: no {runner.capitalize()} cluster at {address} (" in output
