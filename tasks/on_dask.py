@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -23,6 +23,8 @@ from tasks.history import send_all
 
 GPU = "GPU"
 """Name of the resource of Dask's workers."""
+
+SERVER = "PREFECT_API_URL"
 
 CONNECT_TIMEOUT_S = 20
 
@@ -53,6 +55,7 @@ def open_dask(address: str | None, machine: Machine | None) -> Iterator[Engine]:
         except (OSError, ValueError) as error:
             reason = (str(error).splitlines() or [""])[0]
             raise UsageError(f"runtime.cluster: no Dask cluster at {address} ({reason})") from error
+        _check_server(runner.client.run(server_here).values())
         yield _Dask(runner)
 
 
@@ -73,6 +76,26 @@ def _local(machine: Machine) -> Any:
         workers[n] = {"cls": Nanny, "options": options}
     scheduler = {"cls": Scheduler, "options": {**both, "dashboard_address": "127.0.0.1:0"}}
     return SpecCluster(workers=workers, scheduler=scheduler, security=security, silence_logs=logging.CRITICAL)
+
+
+def server_here() -> str | None:
+    """The server that this process reports to."""
+    return os.environ.get(SERVER)
+
+
+def _check_server(theirs: Iterable[str | None]) -> None:
+    """Refuse processes that report to another server, or none: what Prefect keeps in one outlives a run.
+
+    Raises:
+        UsageError: there is one.
+    """
+    ours = server_here()
+    others = {str(url) for url in theirs if url != ours}
+    if others:
+        raise UsageError(
+            f"runtime.cluster: workers of the Dask cluster have {SERVER} = {min(others)}, this run has {ours}; set it, "
+            "and PREFECT_API_AUTH_STRING, to those of one server that goes on, here and where the workers are started"
+        )
 
 
 async def _send_all() -> None:

@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -20,10 +21,17 @@ from tasks.clusters import Engine, Node
 from tasks.devices import Machine
 from tasks.history import send_all
 
-SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token"}
+SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "token",
+    # Without it, Ray takes an address that other machines reach, whatever it is told. Read on import.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+}
 """Of a cluster on this machine, which nobody else may use; a value that the user has set stays."""
 
 TOKEN = "RAY_AUTH_TOKEN"
+
+CONNECT_TIMEOUT_S = 20
 
 OBJECT_STORE_BYTES = 100 << 20
 """Task runs exchange a few hundred bytes; by default Ray would take a third of the memory."""
@@ -46,6 +54,7 @@ def open_ray(address: str | None, machine: Machine | None) -> Iterator[Engine]:
     folder = None
     if machine is None:
         try:
+            _knock(address)
             ray.init(address, **quiet)
         except Exception as error:  # of many types: of gRPC, of Ray, of versions that do not fit
             reason = (str(error).splitlines() or [""])[0]
@@ -72,6 +81,13 @@ def open_ray(address: str | None, machine: Machine | None) -> Iterator[Engine]:
         ray.shutdown()
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _knock(address: str | None) -> None:
+    """Raise ``OSError`` if nothing listens at an address: Ray would go on trying, and fill the terminal."""
+    host, colon, port = str(address).rpartition("://")[2].rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host, int(port)), CONNECT_TIMEOUT_S).close()
 
 
 def _runner() -> Any:

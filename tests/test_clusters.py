@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import socket
 import sqlite3
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -27,8 +29,8 @@ from tasks.devices import check_runner
 from tasks.pool import STOPPED, JobFailed
 from tasks.remote import Process
 from tests.crash.test_runs import DEADLINE_S, LONG, Runs, names
-from tests.harness import N_NODES, TINY
-from tests.up import Up
+from tests.harness import N_NODES, ROOT, TINY
+from tests.up import Up, free_port
 from w2s_core.config import RuntimeConfig
 
 HERE = socket.gethostname()
@@ -129,6 +131,41 @@ def test_process_of_a_cluster_says_in_one_line_what_its_machine_lacks(
         Process().execute(ORDER, there(tmp_path, store="ftp://far/store"))
 
 
+LISTENS = """
+from contextlib import ExitStack
+from ipaddress import ip_address
+import psutil, sys
+from tasks.devices import Machine
+from tasks.on_dask import open_dask
+from tasks.on_ray import open_ray
+
+def listening():
+    return {c.laddr for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
+
+if __name__ == "__main__":
+    before = listening()
+    with {"ray": open_ray, "dask": open_dask}[sys.argv[1]](None, Machine("cpu", 1, 1, [])) as engine:
+        assert len(engine.nodes()) == 1
+        addresses = {ip_address(address.ip) for address in listening() - before}
+    print(sorted({str(getattr(ip, "ipv4_mapped", None) or ip) for ip in addresses}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runner", PACKAGES)
+def test_local_cluster_listens_on_loopback_only(runner: str, tmp_path: Path) -> None:
+    (tmp_path / "listens.py").write_text(LISTENS)
+    done = subprocess.run(
+        [sys.executable, "listens.py", runner],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.splitlines()[-1:] == ["['127.0.0.1']"], done.stderr
+
+
 # ---- whole runs ----
 
 
@@ -200,3 +237,81 @@ def test_interrupted_run_on_a_local_cluster_leaves_no_process(runner: str, runs:
     assert process.returncode == 130, output
     assert output.rstrip().endswith(f"interrupted; finished stages stay, go on with: w2s run {grid}")
     assert "Traceback" not in output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("runner", "address"), [("ray", "127.0.0.1:9"), ("dask", "tcp://127.0.0.1:9")])
+def test_cluster_that_does_not_answer_is_one_line(runner: str, address: str, runs: Runs) -> None:
+    code, output = runs.run("run", runs.grid(runtime={"runner": runner, "cluster": address}))
+
+    assert code == 2
+    assert output.splitlines()[2].startswith(f"w2s: runtime.cluster: no {runner.capitalize()} cluster at {address} (")
+    assert output.count("\n") == 3
+
+
+@contextlib.contextmanager
+def dask_cluster(folder: Path, **environ: str) -> Iterator[str]:
+    """The address of a Dask cluster of one worker process, with this environment."""
+    port = free_port()
+    address = f"tcp://127.0.0.1:{port}"
+    quiet = ["--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
+    commands = [
+        ["dask_scheduler", "--host", "127.0.0.1", "--port", str(port), *quiet],
+        ["dask_worker", address, "--nthreads", "1", "--no-nanny", "--local-directory", str(folder), *quiet],
+    ]
+    processes = []
+    try:
+        for name, *arguments in commands:
+            processes.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", f"distributed.cli.{name}", *arguments],
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    cwd=ROOT,
+                    env={**os.environ, **environ},
+                )
+            )
+        yield address
+    finally:
+        for process in reversed(processes):
+            process.terminate()
+            process.wait(timeout=DEADLINE_S)
+
+
+@pytest.mark.slow
+def test_cluster_that_goes_on_ends_the_stages_of_an_interrupted_run_and_takes_the_next(
+    runs: Runs, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    up = Up(tmp_path_factory.mktemp("server"))
+    up.start()
+    auth = (up.home / "prefect" / "auth").read_text().strip()
+    server = {"PREFECT_API_URL": f"{up.url}/api", "PREFECT_API_AUTH_STRING": auth}
+    try:
+        with dask_cluster(runs.folder, **server) as address:
+            for name, value in server.items():
+                monkeypatch.setenv(name, value)
+            grid = runs.grid(training=LONG, runtime={"runner": "dask", "cluster": address})
+            process = runs.start("run", grid)
+            runs.wait_for_training(process)
+            os.killpg(process.pid, signal.SIGINT)
+            output, _ = process.communicate(timeout=DEADLINE_S)
+            assert process.returncode == 130, output
+            assert not runs.workers()
+
+            code, output = runs.run("run", grid)
+            assert code == 0, output
+            assert "sst2 prepare" not in names(output, "ran")
+            assert set(runs.executed().values()) == {1}
+    finally:
+        up.stop(signal.SIGTERM)
+
+
+@pytest.mark.slow
+def test_dask_cluster_of_another_server_is_refused_with_what_to_set(runs: Runs) -> None:
+    with dask_cluster(runs.folder) as address:
+        code, output = runs.run("run", runs.grid(runtime={"runner": "dask", "cluster": address}))
+
+    assert code == 2
+    assert (
+        "\nw2s: runtime.cluster: workers of the Dask cluster have PREFECT_API_URL = None, this run has http" in output
+    )
