@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import socket
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -66,7 +67,7 @@ def _local(machine: Machine) -> Any:
     security = Security.temporary()
     both = {"host": "127.0.0.1", "protocol": "tls://", "security": security, "dashboard": False}
     # Stages run in processes of their own, so there is nothing for Dask to limit here.
-    common = {**both, "nthreads": 1, "memory_limit": 0, "silence_logs": logging.CRITICAL}
+    common = {**both, "nthreads": 1, "memory_limit": 0, "silence_logs": logging.CRITICAL, "preload": [__name__]}
     workers = {}
     for n in range(machine.n_workers):
         options: dict[str, Any] = dict(common)
@@ -76,6 +77,11 @@ def _local(machine: Machine) -> Any:
         workers[n] = {"cls": Nanny, "options": options}
     scheduler = {"cls": Scheduler, "options": {**both, "dashboard_address": "127.0.0.1:0"}}
     return SpecCluster(workers=workers, scheduler=scheduler, security=security, silence_logs=logging.CRITICAL)
+
+
+def dask_setup(worker: Any) -> None:
+    """Called by Dask in every worker of a cluster on this machine: Ctrl-C is for the run, which ends its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def server_here() -> str | None:
