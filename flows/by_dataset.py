@@ -29,7 +29,7 @@ from flows.drain import Report
 from flows.forms import GridForm
 from flows.grid import TaskRuns, counts_told, executing, final_state, nothing_to_do
 from flows.home import Home
-from flows.orphans import crash_attempt_before
+from flows.orphans import crash_orphans
 from flows.run import Session
 from flows.shown import Progress, show_audits, show_figures, show_plan, show_table
 from tasks.clusters import Cluster
@@ -74,7 +74,7 @@ def run_by_dataset(grid: GridForm) -> State[Any]:
         )
     home = Home.from_environment()
     logger = get_run_logger()
-    crash_attempt_before()
+    crash_orphans()
     try:
         session = Session.open(grid.to_config(), home)
         if not session.plan.pending:

@@ -25,6 +25,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from artifacts.errors import W2sError
 from flows.drain import Ended, Order, Outcome
 from flows.home import Home
+from flows.orphans import crash_orphans
 from flows.plan import Plan
 from flows.resolve import resolve_models
 from flows.run import Session
@@ -69,6 +70,7 @@ def run_grid(config: GridConfig, home: str | None = None) -> State[Any]:
         home: folder of the project; default: ``W2S_HOME``.
     """
     folder = Home(Path(home)) if home is not None else Home.from_environment()
+    crash_orphans()
     session = planned() or Session.open(config, folder)
     if not session.plan.pending:
         session.record_fresh()

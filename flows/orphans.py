@@ -44,7 +44,10 @@ def silence() -> datetime.timedelta | None:
 
 
 def crash_orphans() -> None:
-    """Mark as crashed what nobody runs any more: flow runs without heartbeats, and what crashed ones left behind."""
+    """Mark as crashed what nobody runs any more: flow runs without heartbeats, and what crashed ones left behind.
+
+    In a flow run that was started before, also whatever is unfinished of that attempt.
+    """
     now = datetime.datetime.now(datetime.UTC)
     with get_client(sync_client=True) as client:
         for run in _silent(client, now):
@@ -54,15 +57,9 @@ def crash_orphans() -> None:
             end_time=filters.FlowRunFilterEndTime(before_=now - datetime.timedelta(seconds=SETTLE_S)),
         )
         _crash_rest(client, crashed)
-
-
-def crash_attempt_before() -> None:
-    """At the start of a flow run that was started before: whatever is unfinished in it is of that attempt."""
-    context = FlowRunContext.get()
-    if context is None or context.flow_run is None or context.flow_run.run_count < 2:
-        return
-    with get_client(sync_client=True) as client:
-        _crash_rest(client, _these([context.flow_run.id]))
+        context = FlowRunContext.get()
+        if context is not None and context.flow_run is not None and context.flow_run.run_count > 1:
+            _crash_rest(client, _these([context.flow_run.id]))
 
 
 def _silent(client: SyncPrefectClient, now: datetime.datetime) -> Iterable[FlowRun]:
@@ -83,7 +80,10 @@ def _silent(client: SyncPrefectClient, now: datetime.datetime) -> Iterable[FlowR
 
 
 def _crash_rest(client: SyncPrefectClient, parents: filters.FlowRunFilter) -> None:
-    """Crash what is unfinished below the flow runs ``parents``: their flow runs first, which decide their task runs."""
+    """Crash what is unfinished below the flow runs ``parents``: their flow runs first, which decide their task runs.
+
+    Not what workers elsewhere run for them: it goes on, and Prefect sees for itself whether it ends.
+    """
     unfinished = filters.TaskRunFilter(
         state=filters.TaskRunFilterState(type=filters.TaskRunFilterStateType(any_=UNFINISHED))
     )
@@ -95,13 +95,16 @@ def _crash_rest(client: SyncPrefectClient, parents: filters.FlowRunFilter) -> No
         parent_task_run_id=filters.FlowRunFilterParentTaskRunId(any_=[task.id for task in tasks]),
     )
     children = client.read_flow_runs(flow_run_filter=below)
-    for child in children:
-        client.set_flow_run_state(child.id, Crashed(message=LEFT))
-    if children:
-        _crash_rest(client, _these([child.id for child in children]))
+    elsewhere = {child.parent_task_run_id for child in children if child.deployment_id is not None}
+    gone = [child.id for child in children if child.deployment_id is None]
+    for id in gone:
+        client.set_flow_run_state(id, Crashed(message=LEFT))
+    if gone:
+        _crash_rest(client, _these(gone))
     for task in tasks:
-        # Refused by the server if it has ended meanwhile.
-        client.set_task_run_state(task.id, Crashed(message=LEFT))
+        if task.id not in elsewhere:
+            # Refused by the server if it has ended meanwhile.
+            client.set_task_run_state(task.id, Crashed(message=LEFT))
 
 
 def _these(ids: list[UUID]) -> filters.FlowRunFilter:

@@ -45,6 +45,13 @@ QUIET = {
 }
 """For every process that talks to a server; a value that the user has set stays."""
 
+PATIENT = {
+    # What a server answers whose database is away. Pauses double from 2 s: six of them are two minutes.
+    "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",
+    "PREFECT_CLIENT_MAX_RETRIES": "6",
+}
+"""For those that talk to a server of the user's profile; a value that the user has set stays."""
+
 SERVER = {
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     "PREFECT_SERVER_UI_V2_ENABLED": "false",
@@ -144,7 +151,7 @@ def local_server(
     if url is not None:
         if port is not None:
             raise UsageError(f"--port is for a server of this home, but your Prefect profile names {url}")
-        with _environment({**QUIET, **os.environ}):
+        with _environment({**QUIET, **PATIENT, **os.environ}):
             yield _profile_server(url, report)
         return
     folder = home.absolute() / "prefect"

@@ -103,6 +103,16 @@ class Compose(Up):
         self._closing.close()
         shutil.rmtree(self._database)
 
+    @contextlib.contextmanager
+    def without_database(self) -> Iterator[None]:
+        """PostgreSQL ends as in a crash, and starts again at the end of the block."""
+        # Its word for: at once, whatever its clients do.
+        self.running["postgres"].send_signal(signal.SIGQUIT)
+        self.running["postgres"].wait()
+        yield
+        self._launch("postgres", "postgres")
+        self.wait_healthy("postgres")
+
     def instances(self, name: str) -> list[str]:
         """Names of the processes of a service."""
         n_replicas = SERVICES[name].get("deploy", {}).get("replicas", 1)
@@ -164,16 +174,19 @@ class Compose(Up):
         for instance in self.instances(name):
             self.ports["8080"] = str(free_port())
             self.environments[name] = self.environments[instance] = self._environment(name, instance)
-            with (self.folder / f"{instance}.log").open("ab") as log:
-                self.running[instance] = subprocess.Popen(
-                    [self._natively(part) for part in SERVICES[name]["command"]],
-                    cwd=self._cwd(instance),
-                    env=self.environments[instance],
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                    **self._as_nobody(name),
-                )
+            self._launch(name, instance)
+
+    def _launch(self, name: str, instance: str) -> None:
+        with (self.folder / f"{instance}.log").open("ab") as log:
+            self.running[instance] = subprocess.Popen(
+                [self._natively(part) for part in SERVICES[name]["command"]],
+                cwd=self._cwd(instance),
+                env=self.environments[instance],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                **self._as_nobody(name),
+            )
 
     def is_healthy(self, name: str) -> bool:
         """Whether the health check of a service succeeds; of the last of its processes, where it has several."""

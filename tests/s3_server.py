@@ -23,11 +23,14 @@ class Service:
     """Ends of paths: the next write of each is done, and answered with an error."""
     is_away: bool = False
     """Whether every request is answered with an error."""
+    n_turned_away: int = 0
+    """Requests so answered."""
     _writing: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
         if self.is_away:
+            self.n_turned_away += 1
             start_response("503 Service Unavailable", [], None)
             return []
         if environ["REQUEST_METHOD"] in ("GET", "HEAD"):

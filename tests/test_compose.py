@@ -13,8 +13,10 @@ import pytest
 
 from tests import compose
 from tests.compose import FILE, LOOPBACK, SERVICES, Compose
+from tests.crash.test_deployed import FLOW
+from tests.crash.test_runs import LONG
 from tests.harness import N_NODES
-from tests.up import ROOT
+from tests.up import ROOT, TICK
 
 TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 OURS = [name for name, service in SERVICES.items() if "build" in service]
@@ -149,3 +151,41 @@ def test_compose_server_crashes_flow_runs_without_heartbeats(services: Compose) 
     [automation] = services.api("/automations/filter", {})
 
     assert automation["trigger"]["within"] == 3 * 30
+
+
+@pytest.mark.slow
+def test_compose_crash_of_the_database_for_a_minute_stops_no_grid(services: Compose) -> None:
+    workers = services.instances("worker")
+    before = sum(map(services.executed_by, workers), Counter())
+    id = services.submit(
+        "grid/quick-grid", grid={"file": services.grid("outage", datasets=DATASETS[:2], data_seed=1, training=LONG)}
+    )
+    services.wait_until(lambda: sum(map(services.executed_by, workers), Counter()) != before, "executing")
+    with services.without_database():
+        TICK.wait(60)
+
+    run = services.wait_for(id)
+    if run["state"]["type"] != "COMPLETED":
+        services.retry(id)
+        run = services.wait_for(id)
+    assert run["state"]["type"] == "COMPLETED", (run["state"]["message"], services.log())
+    made = sum(map(services.executed_by, workers), services.executed_by("grids"))
+    assert set(made.values()) == {1}
+    services.wait_until(lambda: not services.unfinished(id), f"finished: {services.unfinished(id)}")
+
+
+@pytest.mark.slow
+def test_compose_crash_of_a_grid_leaves_its_datasets_to_their_workers(services: Compose) -> None:
+    grid = {"file": services.grid("left", datasets=DATASETS[:2], data_seed=2, training=LONG)}
+    id = services.submit("grid/quick-grid", grid=grid)
+    services.wait_until(lambda: len(services.children(id)) == 2, "split")
+    services.wait_until(lambda: "RUNNING" in {child["state"]["type"] for child in services.children(id)}, "running")
+    services.kill(FLOW, services.folder / "grids")
+
+    assert services.wait_for(id)["state"]["type"] == "CRASHED"
+    again = services.submit("grid/quick-grid", grid=grid)
+    assert services.wait_for(again)["state"]["type"] == "COMPLETED", services.log()
+    assert [services.wait_for(child["id"])["state"]["type"] for child in services.children(id)] == ["COMPLETED"] * 2
+    made = sum(map(services.executed_by, services.instances("worker")), services.executed_by("grids"))
+    assert set(made.values()) == {1}
+    services.wait_until(lambda: not services.unfinished(id), f"finished: {services.unfinished(id)}")

@@ -313,15 +313,19 @@ def test_half_started_server_of_a_killed_run_is_joined(home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_dead_server_is_replaced(home: Path) -> None:
+def test_dead_server_is_replaced_where_it_was(home: Path) -> None:
     killed = start_run(home)
     dead_url = api_url(killed)
-    os.kill(server_pids(home)[0], signal.SIGKILL)
+    [dead] = server_pids(home)
+    os.kill(dead, signal.SIGKILL)
     kill(killed)
     assert (home / "prefect" / "server.json").exists()
     run = start_run(home)
-    assert api_url(run) != dead_url
+    url, pids = api_url(run), server_pids(home)
     finish(run)
+    assert url == dead_url
+    assert len(pids) == 1
+    assert pids != [dead]
 
 
 @pytest.mark.slow

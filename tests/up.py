@@ -204,26 +204,27 @@ class Up:
         """Until some training has made a step."""
         self.wait_until(lambda: is_training(self.home), "training")
 
-    def pids(self, command: str) -> list[int]:
-        """Processes that know this home, with these words in their command line."""
-        return [pid for pid, line in self._processes() if command in line]
+    def pids(self, command: str, home: Path | None = None) -> list[int]:
+        """Processes that know this home, or another, with these words in their command line."""
+        return [pid for pid, line in self._processes(home or self.home) if command in line]
 
-    def kill(self, command: str) -> None:
+    def kill(self, command: str, home: Path | None = None) -> None:
         """kill -9 of what has these words in its command line, which is there."""
-        pids = self.pids(command)
-        assert pids, self.processes()
+        pids = self.pids(command, home)
+        assert pids, self.processes(home)
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
 
-    def processes(self) -> list[str]:
-        """Command lines of all processes that know this home."""
-        return [line for _, line in self._processes()]
+    def processes(self, home: Path | None = None) -> list[str]:
+        """Command lines of all processes that know this home, or another."""
+        return [line for _, line in self._processes(home or self.home)]
 
-    def _processes(self) -> list[tuple[int, str]]:
+    @staticmethod
+    def _processes(home: Path) -> list[tuple[int, str]]:
         found = []
         for path in Path("/proc").glob("[0-9]*/environ"):
             with contextlib.suppress(OSError):
-                if str(self.home).encode() in path.read_bytes() and path.parent.name != str(os.getpid()):
+                if str(home).encode() in path.read_bytes() and path.parent.name != str(os.getpid()):
                     line = (path.parent / "cmdline").read_text().replace("\0", " ")
                     found.append((int(path.parent.name), line))
         return found

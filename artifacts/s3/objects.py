@@ -1,6 +1,7 @@
 """Objects below a prefix of an S3 bucket: whole reads, conditional writes, listings. What they mean is in ``s3.store``.
 
-The only module that knows boto3. Its own retries bridge about two minutes in which the service is away.
+The only module that knows boto3. What waits out an outage is here: boto3's own retries have a quota for each process,
+which a few threads that wait at the same time use up within seconds.
 """
 
 from __future__ import annotations
@@ -8,19 +9,25 @@ from __future__ import annotations
 import datetime
 import functools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import tenacity
 
 from artifacts.errors import StoreUnavailable, UsageError
 
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
 
-N_ATTEMPTS = 16
-"""With pauses of up to 20 s between them, as botocore's standard mode makes them: an outage of a minute is survived."""
+T = TypeVar("T")
+
+PATIENCE_S = 180
+LONGEST_PAUSE_S = 10
+AWAY = (429, 500, 502, 503, 504)
+"""HTTP statuses of a service that may do the same a little later."""
 
 N_CONNECTIONS = 32
 CONNECT_TIMEOUT_S = 10
@@ -55,7 +62,7 @@ class Objects:
 
     Args:
         url: the bucket and prefix.
-        is_patient: bridge an outage; otherwise fail within seconds.
+        is_patient: wait out an outage of up to ``PATIENCE_S``; otherwise fail within seconds.
 
     Raises:
         UsageError: the URL names no bucket, or boto3 is not installed.
@@ -69,7 +76,8 @@ class Objects:
             raise UsageError(f"{url} names no bucket; write s3://BUCKET/PREFIX")
         settings = tuple(sorted(pair for pair in os.environ.items() if pair[0].startswith("AWS_")))
         with self._told():
-            self._client = _client(is_patient, settings)
+            self._client = _client(settings)
+        self._patience_s = PATIENCE_S if is_patient else 0
 
     def impatient(self) -> Objects:
         """The same objects, for whom it is better to fail within seconds than to wait."""
@@ -94,14 +102,17 @@ class Objects:
         """An object; None where there is none."""
         from botocore.exceptions import ClientError
 
+        def get(**place: str) -> Object:
+            found = self._client.get_object(**place)
+            return Object(found["Body"].read(), found["ETag"])
+
         with self._told():
             try:
-                found = self._client.get_object(Bucket=self._bucket, Key=self._prefix + path)
+                return self._ask(get, Key=self._prefix + path)
             except ClientError as error:
                 if _code(error) == "NoSuchKey":
                     return None
                 raise
-            return Object(found["Body"].read(), found["ETag"])
 
     def write(self, path: str, content: bytes, *, over: str | None) -> str | None:
         """Write an object, unless something else is there than expected.
@@ -133,34 +144,27 @@ class Objects:
 
     def entries(self, prefix: str) -> Iterator[Entry]:
         """The objects whose path starts with ``prefix``, by path; a thousand per request."""
-        with self._told():
-            pages = self._client.get_paginator("list_objects_v2").paginate(
-                Bucket=self._bucket, Prefix=self._prefix + prefix
-            )
-            for page in pages:
-                now = parsedate_to_datetime(page["ResponseMetadata"]["HTTPHeaders"]["date"])
-                for found in page.get("Contents", []):
-                    age_s = (now - found["LastModified"]).total_seconds()
-                    yield Entry(found["Key"].removeprefix(self._prefix), found["Size"], found["ETag"], age_s)
+        for page in self._pages(Prefix=self._prefix + prefix):
+            now = parsedate_to_datetime(page["ResponseMetadata"]["HTTPHeaders"]["date"])
+            for found in page.get("Contents", []):
+                age_s = (now - found["LastModified"]).total_seconds()
+                yield Entry(found["Key"].removeprefix(self._prefix), found["Size"], found["ETag"], age_s)
 
     def folders(self) -> list[str]:
         """Sorted first parts of all paths that have several."""
-        with self._told():
-            pages = self._client.get_paginator("list_objects_v2").paginate(
-                Bucket=self._bucket, Prefix=self._prefix, Delimiter="/"
-            )
-            found = [common["Prefix"] for page in pages for common in page.get("CommonPrefixes", [])]
+        pages = self._pages(Prefix=self._prefix, Delimiter="/")
+        found = [common["Prefix"] for page in pages for common in page.get("CommonPrefixes", [])]
         return sorted(path.removeprefix(self._prefix).rstrip("/") for path in found)
 
     def upload(self, file: Path, path: str) -> None:
         """Copy a local file to an object, in parts where it is large."""
         with self._told():
-            self._client.upload_file(str(file), self._bucket, self._prefix + path)
+            self._ask(self._client.upload_file, Filename=str(file), Key=self._prefix + path)
 
     def download(self, path: str, file: Path) -> None:
         """Copy an object to a local file, whose folder is there."""
         with self._told():
-            self._client.download_file(self._bucket, self._prefix + path, str(file))
+            self._ask(self._client.download_file, Key=self._prefix + path, Filename=str(file))
 
     def remove(self, paths: Iterable[str]) -> None:
         """Remove objects; none need be there."""
@@ -168,14 +172,34 @@ class Objects:
         while left:
             now, left = left[:N_REMOVED_AT_ONCE], left[N_REMOVED_AT_ONCE:]
             with self._told():
-                answer = self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": now, "Quiet": True})
+                answer = self._ask(self._client.delete_objects, Delete={"Objects": now, "Quiet": True})
             for error in answer.get("Errors", []):
                 raise StoreUnavailable(f"{self.url}: cannot remove {error['Key']}: {error['Code']}; check your rights")
 
     def _put(self, path: str, content: bytes, condition: dict[str, str]) -> str:
-        answer = self._client.put_object(Bucket=self._bucket, Key=self._prefix + path, Body=content, **condition)
+        answer = self._ask(self._client.put_object, Key=self._prefix + path, Body=content, **condition)
         etag: str = answer["ETag"]
         return etag
+
+    def _pages(self, **arguments: str) -> Iterator[dict[str, Any]]:
+        """The answers to a listing, as they are asked for."""
+        while True:
+            with self._told():
+                page = self._ask(self._client.list_objects_v2, **arguments)
+            yield page
+            if not page["IsTruncated"]:
+                return
+            arguments["ContinuationToken"] = page["NextContinuationToken"]
+
+    def _ask(self, call: Callable[..., T], **arguments: Any) -> T:
+        """``call`` for the bucket, again and again while the service is away."""
+        asking = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_is_away),
+            stop=tenacity.stop_after_delay(self._patience_s),
+            wait=tenacity.wait_random_exponential(max=LONGEST_PAUSE_S),
+            reraise=True,
+        )
+        return asking(call, Bucket=self._bucket, **arguments)
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -209,24 +233,36 @@ class Objects:
 
 
 @functools.cache
-def _client(is_patient: bool, settings: tuple[tuple[str, str], ...]) -> Any:
-    """One client per kind and settings of the environment; making one takes a tenth of a second."""
+def _client(settings: tuple[tuple[str, str], ...]) -> Any:
+    """One client for the settings of the environment; making one takes a tenth of a second."""
     import boto3.session
     import botocore.session
     from botocore.config import Config
 
     session = botocore.session.get_session()
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_moment)
-    retries: dict[str, Any] = {"mode": "standard"}
-    if is_patient:
-        retries["total_max_attempts"] = N_ATTEMPTS
     return boto3.session.Session(botocore_session=session).client(
         "s3",
         region_name=dict(settings).get("AWS_REGION"),  # which boto3 itself does not read
         config=Config(
-            retries=retries, connect_timeout=CONNECT_TIMEOUT_S, max_pool_connections=N_CONNECTIONS, tcp_keepalive=True
+            retries={"mode": "standard"},
+            connect_timeout=CONNECT_TIMEOUT_S,
+            max_pool_connections=N_CONNECTIONS,
+            tcp_keepalive=True,
         ),
     )
+
+
+def _is_away(error: BaseException) -> bool:
+    """Whether an error says nothing but that the service cannot answer now."""
+    from boto3.exceptions import RetriesExceededError, S3UploadFailedError
+    from botocore.exceptions import ClientError, ConnectionError, HTTPClientError, IncompleteReadError
+
+    if isinstance(error, S3UploadFailedError) and error.__context__ is not None:
+        return _is_away(error.__context__)
+    if isinstance(error, ClientError):
+        return error.response["ResponseMetadata"]["HTTPStatusCode"] in AWAY
+    return isinstance(error, (ConnectionError, HTTPClientError, IncompleteReadError, RetriesExceededError))
 
 
 def _moment(text: str) -> datetime.datetime:
