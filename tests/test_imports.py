@@ -20,7 +20,7 @@ ALLOWED = {
         "w2s_core", "numpy", "pyarrow", "pydantic", "torch", "transformers", "tokenizers", "safetensors",
         "accelerate", "peft", "huggingface_hub",
     },
-    "artifacts": STDLIB | {"artifacts", "pyarrow", "duckdb", "fsspec", "pydantic"},
+    "artifacts": STDLIB | {"artifacts", "pyarrow", "duckdb", "fsspec", "pydantic", "tenacity"},
     "tasks": STDLIB | {"tasks", "prefect", "artifacts", "w2s_core", "pyarrow"},
     "flows": STDLIB
     | {
