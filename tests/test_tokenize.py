@@ -14,7 +14,7 @@ from tests.tiny_models import WORDS, rows_of, tiny_tokenizer, toy_rows, write_ro
 from w2s_core import rows
 from w2s_core.errors import DataError
 from w2s_core.rows import Rows, read_rows
-from w2s_core.tokenize import Tokens, micro_batches, tokenize
+from w2s_core.tokenize import Tokens, micro_batches, split_by_length, tokenize
 
 
 def words(tokens: Tokens, row: int) -> str:
@@ -111,3 +111,15 @@ def test_portions_hold_each_row_once_and_keep_to_the_budget() -> None:
 
 def test_batch_within_the_budget_is_one_portion() -> None:
     assert len(micro_batches(np.array([4, 2, 3]), np.arange(3), micro_tokens=12)) == 1
+
+
+def test_rows_are_cut_where_lengths_jump_if_that_saves_enough() -> None:
+    lengths = np.array([40, 38, 9, 8, 8, 7])
+    rows = np.arange(6)
+    assert [p.tolist() for p in split_by_length(lengths, rows, n_saved=100)] == [[0, 1], [2, 3, 4, 5]]
+    assert len(split_by_length(lengths, rows, n_saved=125)) == 1
+    assert [p.tolist() for p in split_by_length(lengths, rows, n_saved=1)] == [[0], [1], [2], [3, 4], [5]]
+
+
+def test_rows_of_one_length_are_never_cut() -> None:
+    assert len(split_by_length(np.full(4, 9), np.arange(4), n_saved=1)) == 1

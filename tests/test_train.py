@@ -181,6 +181,28 @@ def test_micro_batches_end_at_the_same_weights(tiny: Callable[..., Classifier]) 
     torch.testing.assert_close(*trained, rtol=0, atol=1e-4)
 
 
+def test_passes_by_length_end_at_the_same_weights_with_less_padding(
+    tiny: Callable[..., Classifier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_padded: list[int] = []
+    forward = Classifier.forward
+
+    def counted(self: Classifier, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        n_padded[-1] += int((mask == 0).sum())
+        return forward(self, input_ids, mask)
+
+    monkeypatch.setattr(Classifier, "forward", counted)
+    trained = []
+    for worth in (10_000, 1):
+        monkeypatch.setattr(train, "CPU_PASS_TOKENS", worth)
+        n_padded.append(0)
+        classifier = tiny()
+        run(classifier, loss=LOGCONF, epochs=1, lr=1e-3)
+        trained.append(weights(classifier))
+    torch.testing.assert_close(*trained, rtol=0, atol=1e-4)
+    assert n_padded[0] > n_padded[1] == 0
+
+
 def test_alpha_zero_is_naive_training_bit_for_bit(tiny: Callable[..., Classifier]) -> None:
     targets = np.random.default_rng(0).random(40)
     trained = []

@@ -107,6 +107,21 @@ def micro_batches(lengths: np.ndarray, rows: np.ndarray, micro_tokens: int) -> l
     return portions
 
 
+def split_by_length(lengths: np.ndarray, rows: np.ndarray, n_saved: int) -> list[np.ndarray]:
+    """Cut ``rows`` in two, and the parts again, wherever that saves at least ``n_saved`` tokens of padding.
+
+    Args:
+        lengths: [N], tokens of every example.
+        rows: [B], indices of examples, longest first.
+    """
+    # What a cut before each row saves [B]: the rows from there on are padded to the first of them only.
+    saved = (lengths[rows[0]] - lengths[rows]) * np.arange(len(rows), 0, -1)
+    cut = int(saved.argmax())
+    if saved[cut] < n_saved:
+        return [rows]
+    return split_by_length(lengths, rows[:cut], n_saved) + split_by_length(lengths, rows[cut:], n_saved)
+
+
 def _encode(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
     return tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
 

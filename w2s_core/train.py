@@ -27,7 +27,7 @@ from w2s_core.optimizers import make_optimizer
 from w2s_core.recompute import recomputed_layers
 from w2s_core.rows import Rows
 from w2s_core.state import put_back, take
-from w2s_core.tokenize import Tokens, micro_batches, tokenize
+from w2s_core.tokenize import Tokens, micro_batches, split_by_length, tokenize
 from w2s_core.watch import Checkpoint, Watch
 
 POOL_BATCHES = 16
@@ -36,6 +36,8 @@ POOL_BATCHES = 16
 CPU_TOKENS = 2_048
 """Padded tokens per forward pass of a prediction on a CPU, where more is slower (half as fast at 16,384)."""
 
+CPU_PASS_TOKENS = 512
+"""Tokens of padding that are worth one more pass of a training on a CPU, which adds to the gradient of every weight."""
 
 Objective = Callable[[Tensor, np.ndarray], Loss]
 """Loss of the logits of the examples with the indices [B]."""
@@ -284,7 +286,7 @@ def _backward(
     with torch.set_grad_enabled(is_whole):
         for portion in turns:
             states.append(_random_state(classifier.device))
-            logits.append(_logits(classifier, tokens, portion))
+            logits.append(_trained_logits(classifier, tokens, portion, group))
     sizes = [sum(len(portion) for portion in portions) for portions in dealt]
     place = slice(sum(sizes[: group.rank]), sum(sizes[: group.rank + 1]))  # of this process's rows among all
     computed = torch.cat(logits).detach()
@@ -301,8 +303,17 @@ def _backward(
         return loss
     for portion, state, share in zip(turns, states, shares, strict=True):
         _set_random_state(classifier.device, state)
-        _logits(classifier, tokens, portion).backward(share)
+        _trained_logits(classifier, tokens, portion, group).backward(share)
     return loss
+
+
+def _trained_logits(classifier: Classifier, tokens: Tokens, portion: np.ndarray, group: Group) -> Tensor:
+    """As ``_logits``, with the graphs of several passes in memory where one alone would compute much padding."""
+    # Processes that share a model have to take the same number of passes.
+    if classifier.device.type != "cpu" or group.size > 1:
+        return _logits(classifier, tokens, portion)
+    passes = split_by_length(tokens.lengths, portion, CPU_PASS_TOKENS)
+    return torch.cat([_logits(classifier, tokens, rows) for rows in passes])
 
 
 def _logits(classifier: Classifier, tokens: Tokens, portion: np.ndarray) -> Tensor:
