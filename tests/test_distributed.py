@@ -100,8 +100,8 @@ def by_two(work: Callable[..., Any], *args: Any) -> list[Any]:
     return results
 
 
-def run_all(folder: Path, names: Sequence[str]) -> dict[str, Any]:
-    return {name: run(folder, folder / f"two {name}", CASES[name], n_devices=2) for name in names}
+def run_all(folder: Path) -> dict[str, Any]:
+    return {name: run(folder, folder / f"two {name}", case, n_devices=2) for name, case in CASES.items()}
 
 
 @pytest.fixture
@@ -118,9 +118,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def assert_equal_up_to_rounding(folder: Path, names: Sequence[str]) -> None:
-    first, second = by_two(run_all, folder, names)
-    for name in names:
+@pytest.mark.slow
+def test_two_processes_train_as_one_does(folder: Path) -> None:
+    first, second = by_two(run_all, folder)
+    for name in CASES:
         alone = run(folder, folder / f"one {name}", CASES[name], n_devices=1)
         for result in (first[name], second[name]):
             assert result["metrics"] == pytest.approx(alone["metrics"], abs=1e-4), name
@@ -131,15 +132,6 @@ def assert_equal_up_to_rounding(folder: Path, names: Sequence[str]) -> None:
         ]
         np.testing.assert_allclose(*probs, atol=1e-4, err_msg=name)
         assert np.ptp(probs[0]) > 0.02, name
-
-
-def test_two_processes_train_as_one_does(folder: Path) -> None:
-    assert_equal_up_to_rounding(folder, ["logconf"])
-
-
-@pytest.mark.slow
-def test_two_processes_train_as_one_does_whatever_is_trained(folder: Path) -> None:
-    assert_equal_up_to_rounding(folder, list(CASES))
 
 
 def test_rows_are_dealt_once_each_in_portions_of_about_the_same_lengths() -> None:

@@ -25,7 +25,7 @@ TIMEOUT_S = 120
 ENDLESS = 10_000
 """Epochs."""
 
-alone_and_together = pytest.mark.parametrize("n_devices", [1, pytest.param(2, marks=pytest.mark.slow)])
+alone_and_together = pytest.mark.parametrize("n_devices", [1, 2])
 
 
 @pytest.fixture
@@ -110,6 +110,7 @@ def test_two_processes_under_the_launcher_make_what_one_makes(train: Callable[..
     assert [row["loss"] for row in two["curve"]] == pytest.approx([row["loss"] for row in one["curve"]], abs=1e-4)
 
 
+@pytest.mark.slow
 @alone_and_together
 def test_training_error_comes_back_as_its_one_line(n_devices: int, train: Callable[..., JSON], tmp_path: Path) -> None:
     with pytest.raises(JobFailed, match=r"^loss .* lower the model's lr$") as failure:
@@ -144,6 +145,7 @@ def test_killed_process_is_a_failure_of_one_line(
     assert worker_pid(pool) == worker
 
 
+@pytest.mark.slow
 @alone_and_together
 def test_processes_go_away_with_their_worker(
     n_devices: int, train: Callable[..., JSON], pool: Pool, tmp_path: Path

@@ -29,6 +29,7 @@ def outage(s3_service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ser
     s3_service.is_away = False
 
 
+@pytest.mark.slow
 def test_all_threads_of_a_process_wait_out_an_outage(s3_url: str, outage: Service, tmp_path: Path) -> None:
     objects = Objects(s3_url)
     file = tmp_path / "file"
