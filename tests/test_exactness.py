@@ -182,6 +182,7 @@ def in_processes(base: Path, seeds: list[int]) -> list[bytes]:
     return weights
 
 
+@pytest.mark.slow
 def test_two_trainings_at_once_equal_each_alone(base: Path) -> None:
     at_once = in_processes(base, [1, 2])
     assert at_once == in_processes(base, [1]) + in_processes(base, [2])
