@@ -194,6 +194,7 @@ def prepared(home: Path, n_workers: int) -> dict[str, list[str]]:
     return {m.labels["dataset"]: [o.digest for o in m.outputs.values()] for m in session.store.manifests()}
 
 
+@pytest.mark.slow
 def test_what_is_prepared_depends_on_no_number_of_workers(tmp_path: Path) -> None:
     alone, together = prepared(tmp_path / "one", 1), prepared(tmp_path / "three", 3)
 

@@ -96,7 +96,7 @@ def assert_equal(one: Classifier, other: Classifier) -> None:
 
 @pytest.mark.parametrize("loss", LOSS_PARAMS)
 @pytest.mark.parametrize("adapters", [False, True])
-@pytest.mark.parametrize("after", [1, 6, 9])
+@pytest.mark.parametrize("after", [6, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 9))])
 def test_resumed_training_ends_with_the_same_bits(
     after: int, adapters: bool, loss: str, folder: Path, tiny: Callable[..., Classifier]
 ) -> None:

@@ -253,6 +253,7 @@ def test_plan_says_from_which_value_to_which_a_parameter_changed(project: Projec
     assert reasons["train_gt"] == "parameter: training.weight_decay 0.0 → 0.5"
 
 
+@pytest.mark.slow
 def test_helper_edited_while_a_grid_runs_leaves_no_artifact_that_its_code_did_not_make(project: Project) -> None:
     shutil.rmtree(project.home)
     planned = {n["node"]: n["code"] for n in project.plan(grid(project.folder))["nodes"]}

@@ -410,6 +410,7 @@ def test_another_build_gives_equal_content(grid: ToyGrid, accident: Callable[[To
     assert files.names(grid.results.parent) == ["results.duckdb", "store"]
 
 
+@pytest.mark.slow
 def test_readers_never_fail_while_others_build(grid: ToyGrid) -> None:
     grid.pair(rights(60, 40), rights(70, 30), rights(85, 15))
     grid.run()

@@ -13,6 +13,7 @@ from flows.run import Session
 from tests.harness import N_NODES, ROOT, TINY, run_grid
 
 
+@pytest.mark.slow
 def test_grid_run_on_one_machine_is_fresh_and_has_its_results_on_another(
     s3_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,6 +55,7 @@ def test_source_that_is_no_text_is_refused() -> None:
             fingerprint(sources, entry, {})
 
 
+@pytest.mark.slow
 def test_sources_are_parsed_while_other_threads_parse() -> None:
     text = "\n".join(f"def f{n}(a, b): return [a + b * {n} for _ in range(a)]" for n in range(2000))
     stop = threading.Event()
