@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import uuid
@@ -21,12 +20,6 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 # A shell that starts the tests in the background makes them, and all that they start, deaf to Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def pytest_collection_finish() -> None:
-    """Spare the garbage collector what all tests have loaded, which takes a third of a second each time."""
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
