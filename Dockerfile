@@ -7,5 +7,6 @@ COPY . .
 RUN pip install --no-cache-dir --constraint constraints.txt ".[s3,cluster]"
 USER w2s
 WORKDIR /home/w2s
-ENV W2S_HOME=/home/w2s/.w2s
+# Containers that share the home share the devices of the machine: a slot is a lock on a file.
+ENV W2S_HOME=/home/w2s/.w2s W2S_SLOTS=/home/w2s/.w2s/slots
 CMD ["w2s", "--help"]

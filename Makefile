@@ -4,6 +4,8 @@ BIN := .venv/bin
 SETUP := .venv/.installed
 CONSTRAINTS ?= constraints.txt
 export HF_HUB_OFFLINE ?= 1
+# Two processes; what a file's tests share is made once.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .PHONY: demo test slow check bench golden clean
 
@@ -11,10 +13,10 @@ demo: $(SETUP)
 	$(BIN)/w2s run demo
 
 test: $(SETUP)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 slow: $(SETUP)
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 check: $(SETUP)
 	$(BIN)/ruff format --check .

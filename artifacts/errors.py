@@ -5,6 +5,7 @@ W2sError                    one line for the person at the keyboard
 ├── FingerprintError        code within reach of a stage that cannot be fingerprinted
 ├── SourceChanged           the code that ran, or lies on disk, is not the code that was ordered
 ├── StorageFull             no room left on the device
+├── Stopped                 the process is being stopped, or the run is
 └── ArtifactError           the store
     ├── ForeignStore        a folder that was made by something else
     ├── StoreUnavailable    a service that does not answer, or refuses
@@ -31,6 +32,10 @@ class SourceChanged(W2sError):
 
 class StorageFull(W2sError):
     """No room left on the device."""
+
+
+class Stopped(W2sError):
+    """Somebody asked for the end; finished stages stay."""
 
 
 class ArtifactError(W2sError):

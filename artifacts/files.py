@@ -174,21 +174,19 @@ class Lock:
         os.close(self.descriptor)
 
 
-def lock(path: Path, *, wait: bool) -> Lock | None:
-    """Take the lock whose file is ``path``, in a folder that exists.
+def lock(path: Path) -> Lock | None:
+    """Take the lock whose file is ``path``, in a folder that exists; None when somebody holds it.
 
-    Args:
-        path: the lock file, created where it is missing.
-        wait: block until it is free; else None comes back when somebody holds it.
+    The file is created where it is missing. To wait for it is for ``waiting.take``.
     """
     while True:
         with room(path):
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            descriptor = _open(path)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # The last holder may have removed the file that this process had just opened; then the
             # next one to come would lock another file.
-            if _is_file(descriptor, path):
+            if is_at(descriptor, path):
                 return Lock(path, descriptor)
         except BlockingIOError:
             os.close(descriptor)
@@ -199,10 +197,32 @@ def lock(path: Path, *, wait: bool) -> Lock | None:
         os.close(descriptor)
 
 
-def _is_file(descriptor: int, path: Path) -> bool:
+def _open(path: Path) -> int:
+    """Open a lock file, which is never a link to something else."""
+    flags = os.O_RDWR | os.O_NOFOLLOW
+    try:
+        # Where many users share a folder, the kernel refuses to "create" the file of another.
+        return os.open(path, flags)
+    except FileNotFoundError:
+        return os.open(path, flags | os.O_CREAT, 0o666)
+
+
+@contextmanager
+def in_use(folder: Path) -> Iterator[None]:
+    """Show others, by ``is_locked``, that a folder which may go is being worked in."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_at(descriptor: int, path: Path) -> bool:
+    """Whether the open file ``descriptor`` is what lies at ``path`` now."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
 
 

@@ -1,7 +1,7 @@
 """Forward and backward pass with each attention kernel, by precision and length; ends with entries for the table.
 
-The table is ``CHOICES`` in ``w2s_core/attention.py``. One process, kernels in turn, the best of some repetitions. A
-batch has about as many tokens at every length; its texts are between two thirds as long and all of it.
+The table is ``CHOICES`` in ``w2s_core/models/attention.py``. One process, kernels in turn, the best of some
+repetitions. A batch has about as many tokens at every length; its texts are between two thirds as long and all of it.
 
     python bench/attention.py [--device cuda] [--subject gpt2-124m]
 """
@@ -17,8 +17,8 @@ import torch
 from subjects import SUBJECTS, machine, model_params
 from transformers import logging
 
-from w2s_core.attention import PLAIN, register_plain
-from w2s_core.models import Classifier, build
+from w2s_core.models.attention import PLAIN, register_plain
+from w2s_core.models.classifier import Classifier, build
 
 KERNELS = ("eager", "sdpa", PLAIN)
 LENGTHS = (32, 64, 128, 256, 512)

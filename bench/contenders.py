@@ -21,13 +21,15 @@ from subjects import SUBJECTS, Subject, model_params, peak_bytes
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from w2s_core.config import TrainingConfig
-from w2s_core.losses import cross_entropy
-from w2s_core.models import Classifier, build
-from w2s_core.pretrained import read_tokenizer
-from w2s_core.rows import Rows, read_rows
-from w2s_core.tokenize import tokenize
-from w2s_core.train import batches, fit, lr_factor, predict
+from flows.plan.grid import TrainingConfig
+from w2s_core.data.rows import Rows, read_rows, two_classes
+from w2s_core.data.tokens import tokenize
+from w2s_core.methods.losses import cross_entropy
+from w2s_core.models.classifier import Classifier, build
+from w2s_core.models.pretrained import read_tokenizer
+from w2s_core.settings.setting import SETTINGS
+from w2s_core.training.fit import Recipe, batches, fit, lr_factor
+from w2s_core.training.predict import predict
 from w2s_core.watch import Silent
 
 BATCH_SIZE = 32
@@ -95,9 +97,13 @@ def run_engine(spec: Spec, rows: Rows, validation: Rows) -> dict[str, Any]:
     watch, result = Losses(device=spec.device), size(classifier.backbone)
     with profiled(spec), timed(spec.device, result):
         fit(
-            classifier, rows, rows.gt_labels.astype(float), loss={"loss": "xent"},
-            training=ENGINE | {"epochs": spec.subject.epochs}, lr=spec.subject.lr, seed=spec.seed, watch=watch,
-        )  # fmt: skip
+            SETTINGS.get("classify"),
+            classifier,
+            rows,
+            two_classes(rows.gt_labels.astype(float)),
+            Recipe({"loss": "xent"}, ENGINE | {"epochs": spec.subject.epochs}, spec.subject.lr, spec.seed),
+            watch=watch,
+        )
     return {**result, "losses": watch.losses, "accuracy": accuracy(classifier, validation, spec.device)}
 
 
@@ -112,7 +118,7 @@ def run_reference(spec: Spec, rows: Rows, validation: Rows) -> dict[str, Any]:
         targets = torch.from_numpy(rows.gt_labels.astype(float)).to(device)
         optimizer = torch.optim.Adam(classifier.parameters(), lr=subject.lr)
         # The engine's batches, so that the losses can be compared step by step.
-        epochs = [batches(tokens.n_chars, BATCH_SIZE, "bucketed", (spec.seed, i)) for i in range(subject.epochs)]
+        epochs = [batches(len(tokens), BATCH_SIZE, (spec.seed, i)) for i in range(subject.epochs)]
         plan = [batch for epoch in epochs for batch in epoch]
         for step, batch in enumerate(plan):
             for group in optimizer.param_groups:
@@ -235,7 +241,7 @@ def profiled(spec: Spec) -> Iterator[None]:
 
 def accuracy(classifier: Classifier, rows: Rows, device: str) -> float:
     """Share of the rows that it gets right."""
-    probs = predict(classifier, rows, Silent(device=device))
+    probs = predict(SETTINGS.get("classify"), classifier, rows, Silent(device=device))[:, 1]
     return float(np.mean((probs > 0.5) == rows.gt_labels))
 
 

@@ -29,11 +29,12 @@ from contenders import TRAINER, ForTrainer, Spec, features, warm_up
 from subjects import BF16_PAYS, SUBJECTS, Subject, machine, make_rows, matrix_rates, model_params, peak_bytes
 from transformers import logging
 
-from w2s_core.models import Classifier, build
-from w2s_core.pretrained import read_tokenizer
-from w2s_core.rows import Rows, read_rows
-from w2s_core.tokenize import tokenize
-from w2s_core.train import predict
+from w2s_core.data.rows import Rows, read_rows
+from w2s_core.data.tokens import tokenize
+from w2s_core.models.classifier import Classifier, build
+from w2s_core.models.pretrained import read_tokenizer
+from w2s_core.settings.setting import SETTINGS
+from w2s_core.training.predict import predict
 from w2s_core.watch import Silent
 
 BATCH_SIZE = 32
@@ -46,7 +47,7 @@ def of_engine(spec: Spec, rows: Rows) -> tuple[float, np.ndarray]:
     """``predict`` as the stage ``weak_labels`` calls it; seconds and [N] P(class 1)."""
     classifier = classifier_of(spec)
     start = time.perf_counter()
-    probs = predict(classifier, rows, Silent(device=spec.device))
+    probs = predict(SETTINGS.get("classify"), classifier, rows, Silent(device=spec.device))[:, 1]
     return time.perf_counter() - start, probs
 
 

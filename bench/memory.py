@@ -18,8 +18,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from w2s_core.config import ModelConfig, PretrainConfig, SizeConfig, TrainingConfig, WorldConfig
-from w2s_core.world import build_world, corpus
+from flows.plan.grid import TrainingConfig
+from w2s_core.config import ModelConfig, PretrainConfig, SizeConfig, WorldConfig
+from w2s_core.offline.world import build_world, corpus
 
 SIZES = (1_000, 100_000)
 WORDS = 60
@@ -45,7 +46,7 @@ def write_rows(path: Path, n_rows: int) -> None:
 
 def train(folder: Path, n_rows: int) -> None:
     """Train on so many rows, and print the peak of this process."""
-    from w2s_core.trainings import train_gt
+    from w2s_core.entries.train import train_gt
     from w2s_core.watch import Silent
 
     model = ModelConfig(name="tiny", path="tiny", lr=1e-3, max_length=128).model_dump()
@@ -72,8 +73,8 @@ def n_tokens(folder: Path, n_rows: int) -> int:
     """Tokens of the training rows."""
     from transformers import AutoTokenizer
 
-    from w2s_core.rows import read_rows
-    from w2s_core.tokenize import tokenize
+    from w2s_core.data.rows import read_rows
+    from w2s_core.data.tokens import tokenize
 
     tokenizer = AutoTokenizer.from_pretrained(folder / "model")
     return len(tokenize(read_rows(folder / f"{n_rows}.parquet"), tokenizer, 128, folder).ids)
@@ -81,7 +82,7 @@ def n_tokens(folder: Path, n_rows: int) -> int:
 
 def main() -> None:
     """Measure both sizes."""
-    from w2s_core.pretrain import pretrain
+    from w2s_core.entries.pretrain import pretrain
     from w2s_core.watch import Silent
 
     with tempfile.TemporaryDirectory() as name:

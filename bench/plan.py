@@ -17,11 +17,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
-from artifacts.manifest import Manifest, Output
+from artifacts.store.manifest import Manifest, Output
 from flows.home import Home
-from flows.load import load_grid
-from flows.plan import Plan
-from flows.run import Session
+from flows.plan.compare import Plan
+from flows.plan.load import load_grid
+from flows.run.session import Session
 
 N_NODES = 5_000
 GRID = """
@@ -105,7 +105,7 @@ def main() -> None:
         one, two = (n_nodes(open_session(folder, n_seeds).plan) for n_seeds in (1, 2))
         session = open_session(folder, 2 + (n_wanted - two) // (two - one) + 1)
         fill(session)
-        command = [sys.executable, "-m", "flows.cli", "plan", str(folder / "bench.toml")]
+        command = [sys.executable, "-m", "flows.cli.main", "plan", str(folder / "bench.toml")]
         for what in ("first plan", "plan"):  # the first one writes what a store elsewhere needs to be listed quickly
             clock = time.perf_counter()
             done = subprocess.run(

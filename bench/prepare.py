@@ -14,9 +14,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from w2s_core.config import DataConfig
-from w2s_core.datasets import DATASETS
-from w2s_core.prepare import prepare
+from flows.plan.grid import DataConfig
+from w2s_core.data.datasets import DATASETS
+from w2s_core.entries.prepare import prepare
 from w2s_core.watch import Silent
 
 DATASET = "twitter_sentiment"

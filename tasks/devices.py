@@ -9,7 +9,7 @@ import subprocess
 from typing import NamedTuple
 
 from artifacts.errors import UsageError
-from w2s_core.config import RuntimeConfig
+from tasks.runtime import RuntimeConfig
 
 MOST_CPU_WORKERS = 8
 """A worker that has torch loaded takes a few hundred megabytes, so more cores make threads, not workers."""

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from artifacts.waiting import STOP
+
 SEND_TIMEOUT_S = 20
+
+HURRY_S = 2
+"""Instead, when the process is to end."""
 
 
 def send_all() -> None:
@@ -11,4 +16,4 @@ def send_all() -> None:
     from prefect.logging.handlers import APILogWorker
 
     for service in (EventsWorker, APILogWorker):
-        service.drain_all(timeout=SEND_TIMEOUT_S)
+        service.drain_all(timeout=HURRY_S if STOP.is_set() else SEND_TIMEOUT_S)

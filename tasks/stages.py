@@ -10,22 +10,22 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
-from prefect.concurrency.sync import concurrency
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
-from prefect.states import Completed, Failed, State
+from prefect.states import Cancelled, Completed, Failed, State
 
-from artifacts.keys import JSON
-from tasks import remote
-from tasks.execute import Executor
-from tasks.pool import JobFailed
-from tasks.run_stage import progress_dir
+from artifacts.errors import Stopped, W2sError
+from artifacts.identity.keys import JSON
+from artifacts.waiting import STOPPED
+from tasks.clusters import remote
+from tasks.workers.execute import Executor
+from tasks.workers.pool import JobFailed
+from tasks.workers.watch import progress_dir
 from w2s_core.stages import STAGES
 
 Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
@@ -36,15 +36,12 @@ REUSED = "Reused"
 LOSS_EVERY_S = 10.0
 """How often a training's loss is logged; a shorter one has its curve in the store."""
 
-LEASE_S = 60
-"""How long a device slot outlives a process that was killed while holding it."""
-
 EXECUTORS: dict[str, Executor] = {}
 """Home to executor, of the flow run in this process; task runs name the home, since they take JSON only."""
 
 
 class Threads:
-    """Executes the task runs of one process in its threads; ``tasks.clusters.Cluster`` does so elsewhere."""
+    """Executes the task runs of one process in its threads; ``tasks.clusters.cluster.Cluster`` does so elsewhere."""
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
@@ -78,16 +75,8 @@ class Threads:
         self._executor.pool.stop()
 
 
-def device_slot(name: str) -> AbstractContextManager[None]:
-    """A slot of the global concurrency limit ``name``, for one training.
-
-    A training goes on where its lease could not be renewed: a server that was away is no reason to lose it.
-    """
-    return concurrency(name, occupy=1, strict=True, lease_duration=LEASE_S, raise_on_lease_renewal_failure=False)
-
-
 def _run(home: str, order: Mapping[str, JSON], there: Mapping[str, JSON] | None = None) -> State[Any]:
-    """Execute one order; the state says whether it ran, was reused or failed.
+    """Execute one order; the state says whether it ran, was reused, failed, or was stopped with its run.
 
     Args:
         home: folder of the project, where the flow runs.
@@ -95,16 +84,22 @@ def _run(home: str, order: Mapping[str, JSON], there: Mapping[str, JSON] | None 
         there: in a process of a cluster, what it has to know of the run.
     """
     logger = get_run_logger()
+    executor = EXECUTORS.get(home)
     try:
         if there is None:
-            executor = EXECUTORS[home]
+            if executor is None:
+                raise Stopped(STOPPED)  # it was submitted in the moment in which the run was stopped
             with _losses_logged(order, executor.home, logger):
                 how = executor.execute(order)
         else:
             with _losses_logged(order, remote.home_here(home), logger):
                 how = remote.PROCESS.execute(order, there)
-    except JobFailed as error:
-        if not error.is_expected:
+    except (JobFailed, W2sError) as error:
+        is_stopped = executor is not None and executor.stop.is_set() if there is None else _is_stopped(there)
+        if is_stopped or isinstance(error, Stopped):
+            # Whatever it says of its end, such as that its worker died, is a consequence.
+            return Cancelled(message=STOPPED)
+        if isinstance(error, JobFailed) and not error.is_expected:
             logger.error("%s", error.traceback)
         logger.error("%s failed: %s", order["name"], error)
         return Failed(message=str(error))
@@ -112,10 +107,14 @@ def _run(home: str, order: Mapping[str, JSON], there: Mapping[str, JSON] | None 
     return Completed(name=REUSED if how == "reused" else None, message=f"{how}, artifact {order['key'][:12]}")
 
 
+def _is_stopped(there: Mapping[str, JSON]) -> bool:
+    return remote.PROCESS.is_stopped(there["run"])
+
+
 @contextlib.contextmanager
 def _losses_logged(order: Mapping[str, JSON], home: Path, logger: Logger) -> Iterator[None]:
     """Log where a training is, from the file in which its worker process tells."""
-    if not STAGES[order["stage"]].is_training:
+    if order["runs"] != "training":
         yield
         return
     over = threading.Event()

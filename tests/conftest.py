@@ -10,13 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from artifacts.loaded import record
+from artifacts.identity.loaded import record
 from tests import s3_server
 
 # Stages that tests run in this process check that the code they loaded is the code that was ordered.
 record("w2s_core")
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+# Tests train side by side; threads of torch that wait for a core spin on it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A shell that starts the tests in the background makes them, and all that they start, deaf to Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -29,6 +32,8 @@ def clean_environ(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name.startswith(("W2S_", "PREFECT_", "AWS_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("W2S_HOME", str(tmp_path / "home"))
+    # Of the developer's own runs, too.
+    monkeypatch.setenv("W2S_SLOTS", str(tmp_path / "slots"))
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,8 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
+from tests.places import ROOT
+
 PACKAGES = ("w2s_core", "artifacts", "tasks", "flows")
 PRELOADED = [
     "accelerate",
@@ -105,7 +106,7 @@ class Project:
 
     def count_pgr(self) -> int:
         """Rows of the view ``pgr``."""
-        from artifacts.query import run_query
+        from artifacts.results.query import run_query
 
         return run_query(self.home / "results.duckdb", "SELECT count(*) AS n FROM pgr")["n"][0].as_py()
 
@@ -176,16 +177,16 @@ def run_grid(
     while_running: tuple[str, str, str] | None,
 ) -> dict[str, Any]:
     """Plan, and execute every order in this process."""
-    from artifacts.loaded import record
+    from artifacts.identity.loaded import record
 
     record("w2s_core")
-    from flows.drain import Ended
     from flows.home import Home
-    from flows.load import parse_grid
-    from flows.run import Session
-    from flows.show_plan import as_records
-    from tasks.run_stage import run_order
-    from w2s_core.config import RuntimeConfig
+    from flows.plan.load import parse_grid
+    from flows.report.plan import as_records
+    from flows.run.drain import Ended
+    from flows.run.session import Session
+    from tasks.runtime import RuntimeConfig
+    from tasks.workers.run_stage import run_order
 
     session = Session.open(parse_grid(config, "test"), Home(home))
     plan = as_records(session.plan)

@@ -20,9 +20,6 @@ pytestmark = pytest.mark.slow
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-ATTEMPTS = 5
-"""A server that is busy writing answers some requests with an error, after which a person tries again."""
-
 SCREENSHOTS = os.environ.get("SCREENSHOTS")
 """Folder for a picture of every page that is opened, to look at."""
 
@@ -90,7 +87,7 @@ def test_browser_runs_the_quick_grid_from_its_form_and_shows_its_pgr(page: Page,
     choose(page, "Methods", ["xent", "logconf"])
     field(page, "File").locator("textarea").fill(up.grid("tiny"))  # whose models are trained in no time
     picture(page, "form")
-    run = submit(page, up)
+    run = submit(page)
     page.goto(f"{up.url}/runs/flow-run/{run['id']}")
     # The page has the logs of the children, too, which reuse what the grid has made before.
     page.get_by_text(re.compile("Finished in state Completed.*ran, 0 reused")).wait_for(timeout=DEADLINE_S * 1000)
@@ -108,15 +105,13 @@ def test_browser_runs_the_quick_grid_from_its_form_and_shows_its_pgr(page: Page,
     assert shown == [[dataset, "s", "m", method] for dataset in ("sciq", "boolq") for method in ("xent", "logconf")]
 
 
-def submit(page: Page, up: Up) -> dict[str, Any]:
+def submit(page: Page) -> dict[str, Any]:
     """Submit the form; the flow run that comes of it."""
-    for _ in range(ATTEMPTS):
+    with page.expect_response(re.compile("/create_flow_run$")) as answer:
         page.get_by_role("button", name="Submit").click()
-        page.wait_for_timeout(5_000)
-        runs: list[dict[str, Any]] = up.api("/flow_runs/filter", {"flows": {"name": {"any_": ["grid"]}}})
-        if runs:
-            return runs[0]
-    raise AssertionError("the form was not taken")
+    assert answer.value.status == 201
+    run: dict[str, Any] = answer.value.json()
+    return run
 
 
 def shows_figures(page: Page, up: Up) -> None:
@@ -131,10 +126,7 @@ def shows_figures(page: Page, up: Up) -> None:
 
 def open_artifact(page: Page, up: Up, key: str, cell: str) -> None:
     """Open the latest artifact with a key; it has a cell that says ``cell``."""
-    for _ in range(ATTEMPTS):
-        page.goto(f"{up.url}/artifacts/key/{key}")
-        page.locator("a[href^='/artifacts/artifact/']").first.click()
-        page.wait_for_timeout(3_000)
-        if page.get_by_role("cell", name=cell).count():
-            break
+    page.goto(f"{up.url}/artifacts/key/{key}")
+    page.locator("a[href^='/artifacts/artifact/']").first.click()
+    page.get_by_role("cell", name=cell).first.wait_for()
     picture(page, key)

@@ -14,8 +14,8 @@ import pytest
 from tests import compose
 from tests.compose import FILE, LOOPBACK, SERVICES, Compose
 from tests.crash.test_deployed import FLOW
-from tests.crash.test_runs import LONG
 from tests.harness import N_NODES
+from tests.homes import LONG
 from tests.up import ROOT, TICK
 
 TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
@@ -137,13 +137,6 @@ def test_compose_services_listen_on_loopback_only(services: Compose) -> None:
 @pytest.mark.slow
 def test_compose_worker_passes_its_health_check(services: Compose) -> None:
     services.wait_healthy("worker")
-
-
-@pytest.mark.slow
-def test_compose_workers_of_one_machine_share_its_slots(services: Compose) -> None:
-    limits = services.api("/v2/concurrency_limits/filter", {})
-
-    assert [limit["name"] for limit in limits] == ["cpu:server"]
 
 
 @pytest.mark.slow

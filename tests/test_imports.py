@@ -5,14 +5,16 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-from artifacts.results import build
+from artifacts.results.build import build
+from flows.home import output_kinds
+from tests.places import ROOT
 from tests.toy_grid import ToyGrid, rights
 
-ROOT = Path(__file__).parent.parent
 STDLIB = set(sys.stdlib_module_names)
 ALLOWED = {
     "w2s_core": STDLIB
@@ -20,36 +22,49 @@ ALLOWED = {
         "w2s_core", "numpy", "pyarrow", "pydantic", "torch", "transformers", "tokenizers", "safetensors",
         "accelerate", "peft", "huggingface_hub",
     },
-    "artifacts": STDLIB | {"artifacts", "pyarrow", "duckdb", "fsspec", "pydantic", "tenacity"},
-    "tasks": STDLIB | {"tasks", "prefect", "artifacts", "w2s_core", "pyarrow"},
+    "artifacts": STDLIB | {"artifacts", "pyarrow", "duckdb", "pydantic", "tenacity"},
+    "tasks": STDLIB | {"tasks", "prefect", "artifacts", "w2s_core", "pyarrow", "pydantic"},
     "flows": STDLIB
     | {
         "flows", "tasks", "prefect", "artifacts", "w2s_core", "pydantic", "pydantic_core", "typer", "rich", "pyarrow",
-        "httpx",
+        "httpx", "coolname",
     },
 }  # fmt: skip
 LAZY = {
-    ("w2s_core/hub.py", "datasets"),
-    ("w2s_core/optimizers.py", "bitsandbytes"),
-    ("tasks/on_dask.py", "dask"),
-    ("tasks/on_dask.py", "distributed"),
-    ("tasks/on_dask.py", "prefect_dask"),
-    ("tasks/on_ray.py", "prefect_ray"),
-    ("tasks/on_ray.py", "ray"),
-    ("tasks/launcher.py", "accelerate"),
-    ("tasks/trackers.py", "accelerate"),
-    ("tasks/launcher.py", "torch"),
-    ("tasks/checkpoints.py", "torch"),
-    ("tasks/checkpoints.py", "safetensors"),
-    ("flows/doctor.py", "packaging"),
-    ("flows/doctor.py", "huggingface_hub"),
-    ("flows/figures.py", "matplotlib"),
-    ("flows/figures.py", "PIL"),
-    ("flows/drawing.py", "matplotlib"),
-    ("artifacts/s3/objects.py", "boto3"),
-    ("artifacts/s3/objects.py", "botocore"),
+    ("w2s_core/data/cards.py", "yaml"),
+    ("w2s_core/data/hub.py", "datasets"),
+    ("w2s_core/training/optimizers.py", "bitsandbytes"),
+    ("tasks/clusters/on_dask.py", "dask"),
+    ("tasks/clusters/on_dask.py", "distributed"),
+    ("tasks/clusters/on_dask.py", "prefect_dask"),
+    ("tasks/clusters/on_ray.py", "prefect_ray"),
+    ("tasks/clusters/on_ray.py", "ray"),
+    ("tasks/workers/launcher.py", "accelerate"),
+    ("tasks/workers/trackers.py", "accelerate"),
+    ("tasks/workers/launcher.py", "torch"),
+    ("tasks/workers/checkpoints.py", "torch"),
+    ("tasks/workers/checkpoints.py", "safetensors"),
+    ("flows/serve/doctor.py", "packaging"),
+    ("flows/serve/doctor.py", "huggingface_hub"),
+    ("flows/report/figures.py", "matplotlib"),
+    ("flows/report/figures.py", "PIL"),
+    ("flows/serve/prefect_server.py", "sqlalchemy"),
+    ("flows/report/drawing.py", "matplotlib"),
+    ("artifacts/store/s3/objects.py", "boto3"),
+    ("artifacts/store/s3/objects.py", "botocore"),
 }
 """What a module may import inside a function only."""
+
+FLOORS = {
+    "flows": ["cli", "serve", "run", "report", "plan", "home"],
+    "tasks": ["stages", "clusters", "workers", "slots", "devices", "history", "runtime"],
+    "artifacts": ["results", "store", "identity", "waiting", "files", "errors"],
+    "w2s_core": [
+        "entries", "training", "methods", "settings", "data", "models", "offline",
+        "stages", "config", "registry", "watch", "metrics", "hashes", "errors",
+    ],
+}  # fmt: skip
+"""Folders and files of a package, top floor first: imports run downward."""
 
 HEAVY = ("torch", "transformers", "prefect", "datasets", "duckdb", "pyarrow")
 
@@ -75,18 +90,60 @@ def modules() -> list[Path]:
     return [path for package in ALLOWED for path in sorted((ROOT / package).rglob("*.py"))]
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_module_imports_only_what_its_layer_may(path: Path) -> None:
-    relative = path.relative_to(ROOT).as_posix()
-    package = relative.split("/")[0]
-    for name, at_module_level in imports(path):
-        lazy = (relative, name) in LAZY and not at_module_level
-        assert name in ALLOWED[package] or lazy, f"{relative} imports {name}"
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_module_has_fewer_than_500_lines(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) < 500
+def imported_modules() -> dict[str, set[str]]:
+    """Module of ours to those of ours that it imports, at module level or later; names for types alone included."""
+    names = {module_name(path) for path in modules()}
+    graph: dict[str, set[str]] = {}
+    for path in modules():
+        wanted = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                wanted |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                whole = {f"{node.module}.{alias.name}" for alias in node.names}
+                wanted |= whole & names or {str(node.module)}
+        graph[module_name(path)] = wanted & names
+    return graph
+
+
+def test_modules_import_only_what_their_layer_may() -> None:
+    wrong = []
+    for path in modules():
+        relative = path.relative_to(ROOT).as_posix()
+        for name, at_module_level in imports(path):
+            lazy = (relative, name) in LAZY and not at_module_level
+            if name not in ALLOWED[relative.split("/")[0]] and not lazy:
+                wrong.append(f"{relative} imports {name}")
+    assert not wrong
+
+
+def test_imports_run_downward_between_the_folders_of_a_package() -> None:
+    wrong = []
+    for module, wanted in imported_modules().items():
+        package, _, rest = module.partition(".")
+        floors = FLOORS.get(package)
+        if floors is None or not rest:
+            continue
+        for other in wanted:
+            other_package, _, other_rest = other.partition(".")
+            if other_package == package and other_rest:
+                here, there = (floors.index(name.split(".")[0]) for name in (rest, other_rest))
+                if there < here:
+                    wrong.append(f"{module} imports {other}")
+    assert not wrong
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    TopologicalSorter(imported_modules()).prepare()  # raises CycleError with the circle
+
+
+def test_modules_have_fewer_than_500_lines() -> None:
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in modules()}
+    assert {path: n for path, n in lengths.items() if n >= 500} == {}
 
 
 def loaded_after(*arguments: str, home: Path) -> set[str]:
@@ -94,7 +151,7 @@ def loaded_after(*arguments: str, home: Path) -> set[str]:
     code = (
         "import sys\n"
         "sys.argv = ['w2s', *sys.argv[1:]]\n"
-        "from flows.cli import main\n"
+        "from flows.cli.main import main\n"
         "try:\n    main()\n"
         "except SystemExit:\n    pass\n"
         "print('LOADED', *sorted({name.split('.')[0] for name in sys.modules}))\n"
@@ -135,7 +192,7 @@ def test_figures_load_neither_torch_nor_prefect(tmp_path: Path) -> None:
     grid = ToyGrid(tmp_path)
     grid.pair(rights(60, 40), rights(70, 30), rights(85, 15))
     grid.run()
-    build(grid.store, grid.results)
+    build(grid.store, grid.results, output_kinds())
 
     loaded = loaded_after("figures", "--grid", "toy", home=tmp_path)
 

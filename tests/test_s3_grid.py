@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from artifacts.query import pgr_table
+from artifacts.results.query import pgr_table
 from flows.home import Home
-from flows.load import parse_grid
-from flows.run import Session
+from flows.plan.load import parse_grid
+from flows.run.session import Session
 from tests.harness import N_NODES, ROOT, TINY, run_grid
 
 

@@ -12,16 +12,21 @@ from pathlib import Path
 
 import pytest
 
-from artifacts.grids import Grids
-from artifacts.local_store import LocalStore
+from artifacts.store.grids import Grids
+from artifacts.store.local import LocalStore
+from artifacts.waiting import STOPPED
+from tests.artifacts.identity.test_matrix import CODE
 from tests.harness import N_NODES, Project
-from tests.test_matrix import CODE
-from tests.up import DEADLINE_S, TICK, Up
+from tests.up import DEADLINE_S, ENDED, TICK, Up
 
 pytestmark = pytest.mark.slow
 
 DATASETS = ["sst2", "boolq"]
+ERROR = 40
+"""The level, as Prefect has it."""
+
 N_SHARED = N_NODES["pretrain"]
+N_SUBMITS = 100
 N_PER_DATASET = sum(N_NODES.values()) - N_SHARED
 
 
@@ -55,7 +60,7 @@ def test_grid_runs_in_one_flow_run_per_dataset_and_then_has_nothing_to_do(up: Up
 
     n_nodes = N_SHARED + 2 * (N_PER_DATASET + 1)
     assert run["state"]["message"] == f"{n_nodes} stages ran, 0 reused", up.log()
-    assert run["name"] == "first"
+    assert run["name"] == "first · sst2, boolq · xent"
     children = up.children(id)
     assert [child["name"] for child in children] == ["first boolq", "first sst2"]
     assert [child["tags"] for child in children] == [["boolq"], ["sst2"]]
@@ -92,16 +97,71 @@ def test_code_changed_between_two_runs_of_a_deployment_reruns_the_stages_that_re
         assert Counter(stage for stage, _ in up.executed()) == N_NODES | {"score": 2 * n_scores}
 
 
-def test_wrong_combination_fails_at_the_start_with_the_line_of_the_command_line(up: Up) -> None:
-    path = up.grid("wrong", pairs=[["m", "s"]])
-    id = up.submit("grid/quick-grid", grid={"file": path})
+def test_error_of_the_user_fails_at_the_start_with_the_line_of_the_command_line_and_no_more(up: Up) -> None:
+    wrong = [
+        up.grid("wrong", pairs=[["m", "s"]]),
+        up.grid("unreadable", source={"kind": "folder", "path": str(up.folder / "nowhere")}),
+        str(up.folder / "no.toml"),
+    ]
+    ids = [up.submit("grid/quick-grid", f"try {path}", grid={"file": path}) for path in wrong]
 
-    state = up.wait_for(id)["state"]
+    runs = [up.wait_for(id) for id in ids]
 
-    code, output = up.run("plan", path)
-    assert (code, state["type"]) == (2, "FAILED")
-    assert output.strip() == f"w2s: {state['message']}"
-    assert up.artifacts(id) == {}
+    assert [run["name"] for run in runs] == [f"try {path}" for path in wrong]
+    for path, id, run in zip(wrong, ids, runs, strict=True):
+        code, output = up.run("plan", path)
+        assert (code, run["state"]["type"]) == (2, "FAILED")
+        assert output.strip() == f"w2s: {run['state']['message']}"
+        assert up.artifacts(id) == {}
+        logs = up.logs(id)
+        assert [log["message"] for log in logs if log["level"] >= ERROR] == [run["state"]["message"]]
+        assert not [log for log in logs if "Traceback" in log["message"]]
+
+
+def test_cancelled_run_and_what_it_has_started_are_cancelled(up: Up) -> None:
+    id = up.submit("grid/quick-grid", grid={"file": long(up, "cancelled", 11)})
+    up.wait_for_training()
+
+    up.cancel(id)
+
+    assert up.wait_for(id)["state"]["type"] == "CANCELLED"
+    children = up.children(id)
+    assert {child["state"]["type"] for child in children} == {"CANCELLED"}
+    assert {child["state"]["message"] for child in children} == {STOPPED}
+    assert up.unfinished(id) == []
+    for run in (id, *(child["id"] for child in children)):
+        assert ended(up, run) <= {"COMPLETED", "CANCELLED"}
+    assert ended(up, children[0]["id"]) == {"COMPLETED", "CANCELLED"}
+    logs = up.logs(id, *(child["id"] for child in children))
+    # Prefect says so at ERROR of every task run that is not completed.
+    errors = {log["message"] for log in logs if log["level"] >= ERROR}
+    assert errors <= {f"Finished in state Cancelled('{STOPPED}')"}
+
+
+def test_interrupted_run_of_a_terminal_is_cancelled(up: Up) -> None:
+    process = up.command("run", long(up, "interrupted", 12))
+    up.wait_for_training()
+
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=DEADLINE_S)
+
+    assert process.returncode == 130, output
+    [run] = up.api("/flow_runs/filter", {"flow_runs": {"name": {"any_": ["interrupted · sst2 · xent"]}}})
+    assert (run["state"]["type"], run["state"]["message"]) == ("CANCELLED", STOPPED)
+    assert ended(up, run["id"]) == {"COMPLETED", "CANCELLED"}
+
+
+def long(up: Up, name: str, data_seed: int) -> str:
+    """A grid whose trainings take longer than a test; nothing else is training."""
+    for left in (up.home / "cache" / "progress").glob("*.json"):
+        left.unlink()
+    return up.grid(name, data_seed=data_seed, training={"epochs": 4000, "batch_size": 8})
+
+
+def ended(up: Up, run: str) -> set[str]:
+    """How the task runs of a flow run have ended, when the server knows of all of them."""
+    up.wait_until(lambda: all(task["state"]["type"] in ENDED for task in up.task_runs(run)), "known how all ended")
+    return {task["state"]["type"] for task in up.task_runs(run)}
 
 
 def test_overlapping_runs_of_a_grid_share_its_work(up: Up) -> None:
@@ -112,9 +172,24 @@ def test_overlapping_runs_of_a_grid_share_its_work(up: Up) -> None:
     states = [up.wait_for(id)["state"] for id in ids]
 
     assert {state["type"] for state in states} == {"COMPLETED"}, states
+    assert [up.artifacts(id)["progress"] for id in ids] == [100, 100]
     made = up.executed() - before
     assert set(made.values()) == {1}
     assert len(made) == 2 * N_PER_DATASET
+
+
+def test_no_submit_beside_a_running_grid_is_lost(up: Up) -> None:
+    path = up.grid("busy", datasets=[*DATASETS, "sciq", "cola"], methods=["xent", "logconf"], seeds=[0, 1, 2])
+    grid = up.submit("grid/quick-grid", grid={"file": path})
+    up.wait_until(lambda: up.children(grid), "running")
+    id = up.deployment("report/report")["id"]
+    later = {"type": "SCHEDULED", "state_details": {"scheduled_time": "2100-01-01T00:00:00Z"}}
+
+    submitted = {up.api(f"/deployments/{id}/create_flow_run", {"state": later})["id"] for _ in range(N_SUBMITS)}
+
+    assert up.api(f"/flow_runs/{grid}")["state"]["type"] == "RUNNING"
+    assert up.api("/flow_runs/count", {"flow_runs": {"id": {"any_": list(submitted)}}}) == N_SUBMITS
+    assert up.wait_for(grid)["state"]["type"] == "COMPLETED"
 
 
 def test_run_from_a_terminal_joins_and_does_not_stop_the_server(up: Up) -> None:
@@ -123,7 +198,7 @@ def test_run_from_a_terminal_joins_and_does_not_stop_the_server(up: Up) -> None:
     assert code == 0
     assert "starting a Prefect server" not in output
     runs = up.api("/flow_runs/filter", {"flows": {"name": {"any_": ["w2s-grid"]}}})
-    assert [run["name"] for run in runs] == ["typed"]
+    assert "typed · sst2 · xent" in [run["name"] for run in runs]
 
 
 def test_doctor_finds_the_server_of_the_home_and_its_database(up: Up) -> None:
@@ -173,18 +248,6 @@ def test_flow_runs_without_heartbeats_will_crash(up: Up) -> None:
     assert automation["actions"][0] == automation["actions"][0] | {"type": "change-flow-run-state", "state": "CRASHED"}
 
 
-def test_schedule_survives_a_restart(own_up: Up) -> None:
-    id = own_up.deployment("report/report")["id"]
-    schedule = {"schedule": {"interval": 3600, "anchor_date": "2100-01-01T00:00:00Z"}, "active": True}
-    own_up.api(f"/deployments/{id}/schedules", [schedule])
-    own_up.stop()
-
-    own_up.start()
-
-    [kept] = own_up.deployment("report/report")["schedules"]
-    assert (kept["schedule"]["interval"], kept["active"]) == (3600, True)
-
-
 def test_ctrl_c_in_the_middle_of_a_run_leaves_no_process(own_up: Up) -> None:
     path = own_up.grid("long", training={"epochs": 4000, "batch_size": 8})
     own_up.submit("grid/quick-grid", grid={"file": path})
@@ -207,7 +270,7 @@ def test_what_serves_ends_with_a_killed_parent(own_up: Up) -> None:
     own_up.process.communicate()
     own_up.process = None
     for _ in range(DEADLINE_S * 10):
-        if not any("flows.serving" in command for command in own_up.processes()):
+        if not any("flows.serve.serving" in command for command in own_up.processes()):
             break
         TICK.wait(0.1)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,12 +12,20 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
-from w2s_core.config import LossConfig, ModelConfig, TrainingConfig
-from w2s_core.rows import Rows, Texts
+from flows.plan.grid import TrainingConfig
+from w2s_core.config import ModelConfig
+from w2s_core.data.rows import Rows, Texts
+from w2s_core.methods.losses import LOSSES
+from w2s_core.models.classifier import Classifier
+from w2s_core.settings.setting import SETTINGS
+from w2s_core.training.predict import predict
+from w2s_core.watch import Watch
 
 WORDS = ("zero", "good", "bad", "the", "a", "is", "one", "two", "three", "four", "?")
 """The first has token id 0."""
 SPECIALS = ("[UNK]", "[CLS]", "[SEP]")
+
+CLASSIFY = SETTINGS.get("classify")
 
 SIZES: dict[str, dict[str, Any]] = {
     "gpt2": {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 32, "bos_token_id": 0, "eos_token_id": 0},
@@ -30,9 +38,7 @@ SIZES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-LOSS_PARAMS: dict[str, dict[str, Any]] = {
-    config().loss: config().model_dump() for config in get_args(get_args(LossConfig)[0])
-}
+LOSS_PARAMS: dict[str, dict[str, Any]] = {name: LOSSES.get(name).params().model_dump() for name in LOSSES}
 """The ``loss`` of a training's parameters, for every loss at its defaults."""
 
 
@@ -83,6 +89,11 @@ def toy_rows(n: int, seed: int = 0) -> Rows:
         words.insert(rng.integers(0, len(words) + 1), "good" if label else "bad")
         passages.append(" ".join(words))
     return rows_of([f"row-{seed}-{i}" for i in range(n)], passages, ["is one ?"] * n, labels)
+
+
+def prob_of_1(classifier: Classifier, rows: Rows, watch: Watch) -> np.ndarray:
+    """P(class 1) of each row, [N]."""
+    return predict(CLASSIFY, classifier, rows, watch)[:, 1]
 
 
 def rows_of(ids: list[str], passages: list[str], prompts: list[str], gt_labels: np.ndarray | None = None) -> Rows:

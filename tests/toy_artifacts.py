@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from artifacts.grids import GridNode, GridRun
-from artifacts.manifest import Manifest, Output
-from artifacts.store import Store
+from artifacts.store.contract import Store
+from artifacts.store.grids import GridNode, GridRun
+from artifacts.store.manifest import Manifest, Output
 
 STAGE = "train_gt"
 KEY = "a" * 64
@@ -33,7 +33,7 @@ def manifest(key: str = KEY, weights: str = "weights", node: str = "node") -> Ma
         params={"lr": 0.001, "model": {"n_layers": None}},
         labels={"dataset": "boolq", "model": "tiny", "seed": 0},
         inputs={"train": {"stage": "prepare", "key": "p", "output": "weak_train", "path": None, "digest": "d"}},
-        code={"digest": "code", "parts": {"w2s_core.train:fit": "0123456789abcdef"}},
+        code={"digest": "code", "parts": {"w2s_core.training.fit:fit": "0123456789abcdef"}},
         outputs={"model": Output(digest(weights), files)},
         side={"side/curve.txt": len(f"curve of {weights}")},
         metrics={"loss": 0.5},
@@ -55,8 +55,8 @@ def publish(store: Store, key: str = KEY, weights: str = "weights", node: str = 
 
 
 def run_of(name: str = "demo", key: str | None = None, node: str = "node") -> GridRun:
-    """A run of a grid with one node and one pair."""
-    pair = {"dataset": "boolq", "weak": "s", "strong": "m", "method": "xent", "seed": 0}
+    """A run of a grid with one node and one pair; another node is another definition."""
+    pair = {"dataset": "boolq" if node == "node" else node, "weak": "s", "strong": "m", "method": "xent", "seed": 0}
     return GridRun(
         config={"name": name, "datasets": ("boolq",)},
         revisions={"org/model": "c0ffee"},

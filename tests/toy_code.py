@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from artifacts.fingerprint import Fingerprint, fingerprint
-from artifacts.sources import Source, Sources
+from artifacts.identity.fingerprint import Fingerprint, fingerprint
+from artifacts.identity.sources import Source, Sources
 
 
 def toy(**modules: str) -> Sources:

@@ -9,11 +9,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from artifacts.curves import CURVE
-from artifacts.grids import GridNode, GridRun, Grids, State
-from artifacts.keys import JSON
-from artifacts.local_store import LocalStore
-from artifacts.manifest import Manifest, Output
+from artifacts.identity.keys import JSON
+from artifacts.results.build import Kinds, build
+from artifacts.results.curves import CURVE
+from artifacts.results.query import run_query
+from artifacts.store.grids import GridNode, GridRun, Grids, State
+from artifacts.store.local import LocalStore
+from artifacts.store.manifest import Manifest, Output
+from flows.home import output_kinds
 
 
 def rights(*counts: int) -> list[bool]:
@@ -31,13 +34,26 @@ class ToyGrid:
         self.nodes: dict[str, GridNode] = {}
         self.pairs: list[dict[str, JSON]] = []
 
-    def score(self, right: Sequence[bool], *, low: float = 0.1, reverse: bool = False, **labels: JSON) -> str:
+    def score(
+        self,
+        right: Sequence[bool],
+        *,
+        low: float = 0.1,
+        reverse: bool = False,
+        group_size: int | None = None,
+        near_chance: bool = False,
+        stage: str = "score",
+        **labels: JSON,
+    ) -> str:
         """Publish the score of a model with these answers, item 0 first, and return its key.
 
         Args:
             right: whether each answer is right.
             low: ``prob`` where the answer is class 0.
             reverse: write the rows last item first.
+            group_size: rows of each group; None for a score of before there were groups in it.
+            near_chance: what its training said of itself.
+            stage: that made it.
             labels: of its node.
         """
         truth = [index % 2 for index in range(len(right))]
@@ -46,17 +62,34 @@ class ToyGrid:
             for index, (label, is_right) in enumerate(zip(truth, right, strict=True))
         ]
         schema = pa.schema([("id", pa.string()), ("prob", pa.float64()), ("gt_label", pa.int8())])
+        if group_size is not None:
+            rows = [{**row, "group": f"group-{index // group_size}"} for index, row in enumerate(rows)]
+            schema = schema.append(pa.field("group", pa.string()))
         table = pa.Table.from_pylist(rows[::-1] if reverse else rows, schema)
         metrics = {"n": len(right), "accuracy": sum(right) / len(right), "auroc": None, "brier": 0.1, "ece": 0.1}
         labels = {"dataset": "boolq", "half": "weak_train", "seed": 0, "split": "test", **labels}
-        return self._publish("score", {"predictions": table}, labels, metrics)
+        inputs: dict[str, dict[str, JSON]] = {}
+        if near_chance:
+            weights = {"model": pa.table({"weight": [str(sorted(labels.items()))]})}
+            training = self._publish("train_gt", weights, labels, {"near_chance": True})
+            inputs["model"] = {"stage": "train_gt", "key": training, "output": "model", "digest": "0" * 64}
+        return self._publish(stage, {"predictions": table}, labels, metrics, inputs=inputs)
 
-    def weak_labels(self, **labels: JSON) -> str:
+    def answers(self, given: str, truth: str, *, metrics: dict[str, JSON] | None = None, **labels: JSON) -> str:
+        """Publish the score of a model that gives these answers, one letter each, where ``truth`` is right."""
+        right = [answer == wanted for answer, wanted in zip(given, truth, strict=True)]
+        ids = [f"item-{index}" for index in range(len(right))]
+        table = pa.table({"id": ids, "group": ids, "answer": list(given), "right": right})
+        return self._publish("score", {"predictions": table}, labels, metrics or {"accuracy": sum(right) / len(right)})
+
+    def weak_labels(self, stage: str = "weak_labels", **labels: JSON) -> str:
         """Publish the weak labels of a supervisor, two rows per split, and return their key."""
         table = pa.table({"id": ["a", "b"], "weak_prob": [0.2, 0.7]})
-        return self._publish("weak_labels", {"transfer_train": table, "test": table}, labels, {})
+        return self._publish(stage, {"transfer_train": table, "test": table}, labels, {})
 
-    def audit(self, verdict: str, *, started: str = "2026-01-02T03:04:05+00:00", code: str = "0" * 64) -> str:
+    def audit(
+        self, verdict: str, *, started: str = "2026-01-02T03:04:05+00:00", code: str = "0" * 64, stage: str = "audit"
+    ) -> str:
         """Publish the audit of a dataset with one check; what differs in ``code`` only is the same node."""
         checks = pa.table(
             {
@@ -65,7 +98,7 @@ class ToyGrid:
             }
         )  # fmt: skip
         labels: dict[str, JSON] = {"dataset": "boolq"}
-        return self._publish("audit", {"checks": checks}, labels, {}, node="a" * 64, started=started, code=code)
+        return self._publish(stage, {"checks": checks}, labels, {}, node="a" * 64, started=started, code=code)
 
     def training(self, curve: list[dict[str, JSON]], *, stage: str = "train_gt", **labels: JSON) -> str:
         """Publish a training with this curve, and return its key."""
@@ -82,6 +115,7 @@ class ToyGrid:
         dataset: str = "boolq",
         method: str = "xent",
         seed: int = 0,
+        group_size: int | None = None,
     ) -> None:
         """Publish the scores of a pair; one without a ceiling is self-training."""
         supervisor, student = names
@@ -90,7 +124,7 @@ class ToyGrid:
         self.pairs.append(
             {
                 "dataset": dataset, "weak": supervisor, "strong": student, "method": method, "seed": seed,
-                "weak_score": self.score(weak, model=supervisor, **gt),
+                "weak_score": self.score(weak, model=supervisor, group_size=group_size, **gt),
                 "transfer_score": self.score(transfer, model=student, half="transfer_train", **taught),
                 "ceiling_score": ceiling and self.score(ceiling, model=student, half="transfer_train", **gt),
             }
@@ -108,6 +142,7 @@ class ToyGrid:
         labels: dict[str, JSON],
         metrics: dict[str, JSON],
         *,
+        inputs: dict[str, dict[str, JSON]] | None = None,
         curve: list[dict[str, JSON]] | None = None,
         node: str | None = None,
         started: str = "2026-01-02T03:04:05+00:00",
@@ -131,7 +166,7 @@ class ToyGrid:
                 draft,
                 Manifest(
                     key=key, node=node or key[::-1], stage=stage, schema=1, labels=labels,
-                    params={"seed": 0, "source": {"kind": "folder"}}, inputs={},
+                    params={"seed": 0, "source": {"kind": "folder"}}, inputs=inputs or {},
                     code={"digest": code, "parts": {}}, outputs=outputs, side=side, metrics=metrics,
                     timings={"started": started, "seconds": 1.5},
                     environment={"torch": "2.8.0", "transformers": "5.0.0", "host": "here"},
@@ -139,3 +174,16 @@ class ToyGrid:
             )  # fmt: skip
         self.nodes[key] = GridNode(key[::-1], stage, labels, key)
         return key
+
+
+def rows(grid: ToyGrid, sql: str) -> list[dict[str, JSON]]:
+    """What the results of ``grid`` answer."""
+    found: list[dict[str, JSON]] = run_query(grid.results, sql).to_pylist()
+    return found
+
+
+def built(grid: ToyGrid, sql: str, kinds: Kinds | None = None) -> list[dict[str, JSON]]:
+    """What they answer once they are built, of all that ``grid`` has so far; ``kinds`` are those of the stages."""
+    grid.run()
+    build(grid.store, grid.results, output_kinds() if kinds is None else kinds)
+    return rows(grid, sql)

@@ -1,13 +1,15 @@
-"""Jobs for the tests of ``tasks.isolated``: one training, in the worker or in processes of its own."""
+"""Jobs for the tests of ``tasks.workers.isolated``: one training, in the worker or in processes of its own."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from artifacts.fingerprint import Sources, fingerprint
-from artifacts.keys import JSON
-from tasks.isolated import run_isolated
-from tasks.run_stage import PACKAGE, NodeWatch, run_watched
+from artifacts.identity.fingerprint import Sources, fingerprint
+from artifacts.identity.keys import JSON
+from tasks import PACKAGE
+from tasks.workers.entry import run_watched
+from tasks.workers.isolated import run_isolated
+from tasks.workers.watch import NodeWatch
 
 
 def train(job: dict[str, JSON]) -> JSON:
@@ -17,7 +19,7 @@ def train(job: dict[str, JSON]) -> JSON:
         job: ``home``, ``params``, ``inputs``, ``runtime`` and ``draft`` of the training, and ``n_devices``: 0 trains in
             this process; ``code``: digest of the ordered code, if it is another than that on disk.
     """
-    entry = "w2s_core.trainings:train_gt"
+    entry = "w2s_core.entries.train:train_gt"
     code = fingerprint(Sources.on_disk(PACKAGE), entry, job["params"])
     order = {
         "entry": entry,

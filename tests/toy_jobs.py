@@ -1,4 +1,4 @@
-"""Jobs for the tests of ``tasks.pool``; a worker imports them by name."""
+"""Jobs for the tests of ``tasks.workers.pool``; a worker imports them by name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from artifacts.errors import MissingArtifact
-from artifacts.keys import JSON
+from artifacts.identity.keys import JSON
 
 
 def add(job: dict[str, JSON]) -> JSON:
@@ -29,7 +29,7 @@ def imported(job: dict[str, JSON]) -> JSON:
 def recorded(job: dict[str, JSON]) -> JSON:
     """Whether the source is known from which a module was loaded."""
     import w2s_core.config
-    from artifacts.loaded import loaded
+    from artifacts.identity.loaded import loaded
 
     return w2s_core.config.__name__ in loaded("w2s_core")
 

@@ -9,11 +9,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from artifacts.manifest import Manifest, Output
-from flows.drain import Drain, Ended, Outcome, Submit
+from artifacts.store.manifest import Manifest, Output
 from flows.home import Home
-from flows.load import parse_grid
-from flows.run import Session
+from flows.plan.load import parse_grid
+from flows.run.drain import Drain, Ended, Outcome, Submit
+from flows.run.session import Session
 
 GRID = {
     "name": "toy",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 
-from artifacts.keys import JSON
-from tasks import checkpoints, run_stage
-from tasks.run_stage import NodeWatch, run_order
+from artifacts.identity.keys import JSON
+from tasks.workers import checkpoints, run_stage
+from tasks.workers.run_stage import run_order
+from tasks.workers.watch import NodeWatch
 
 
 class Mortal(NodeWatch):

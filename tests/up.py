@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
-import sys
-import threading
-import urllib.error
 import urllib.request
-from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.crash.test_runs import is_training, toml
-from tests.harness import TINY
-
-ROOT = Path(__file__).parent.parent
-DEADLINE_S = 240
-BUSY = 503
-"""What the server answers while its database is locked; Prefect's own client tries again, too."""
-
-TICK = threading.Event()
-"""Never set: to wait for what another process does."""
+from tests.homes import DEADLINE_S, ROOT, TICK, Runs
 
 ENDED = ("COMPLETED", "FAILED", "CANCELLED", "CRASHED")
 
@@ -40,7 +25,7 @@ def free_port() -> int:
         return port
 
 
-class Up:
+class Up(Runs):
     """One home, with ``w2s up`` running in it between ``start`` and ``stop``.
 
     Args:
@@ -50,33 +35,17 @@ class Up:
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, str] | None = None, code: Path = ROOT) -> None:
-        self.folder = folder
-        self.code = code
+        super().__init__(folder, code)
         self.settings = dict(settings or {})
-        self.home = folder / "home"
         self.port = free_port()
         self.url = self.settings.get("PREFECT_API_URL", f"http://127.0.0.1:{self.port}/api").removesuffix("/api")
         self.process: subprocess.Popen[str] | None = None
 
-    def command(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start ``w2s`` for this home, as a terminal does."""
+    def environ(self) -> dict[str, str]:
+        """As in a terminal, but that no settings of the developer's are there."""
         environ = {name: value for name, value in os.environ.items() if not name.startswith(("W2S_", "PREFECT_"))}
-        return subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", *arguments],
-            cwd=self.code,
-            env={**environ, **self.settings, "W2S_HOME": str(self.home), "HOME": str(self.folder)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-
-    def run(self, *arguments: str) -> tuple[int, str]:
-        """Run ``w2s`` to its end; exit code and output."""
-        process = self.command(*arguments)
-        output, _ = process.communicate(timeout=DEADLINE_S)
-        assert "Traceback" not in output, output
-        return process.returncode, output
+        places = {"W2S_HOME": str(self.home), "W2S_SLOTS": str(self.folder / "slots"), "HOME": str(self.folder)}
+        return {**environ, **self.settings, **places}
 
     def start(self) -> list[str]:
         """Start ``w2s up`` and wait until it serves; what it said."""
@@ -98,19 +67,12 @@ class Up:
         code, self.process = self.process.returncode, None
         return code, output
 
-    def grid(self, name: str, **changes: Any) -> str:
-        """Write a small grid; returns the path of its file."""
-        path = self.folder / f"{name}.toml"
-        values = {**TINY, "name": name, **changes}
-        path.write_text("".join(f"{field} = {toml(value)}\n" for field, value in values.items()))
-        return str(path)
-
     def auth(self) -> str:
         """User and password of the server."""
         return self.settings.get("PREFECT_API_AUTH_STRING") or (self.home / "prefect" / "auth").read_text().strip()
 
     def api(self, path: str, body: object = None, method: str | None = None) -> Any:
-        """The answer of the server to its user."""
+        """The answer of the server to its user, who asks once."""
         auth = base64.b64encode(self.auth().encode()).decode()
         request = urllib.request.Request(
             f"{self.url}/api{path}",
@@ -119,14 +81,8 @@ class Up:
             method=method,
         )
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        while True:
-            try:
-                with direct.open(request, timeout=60) as answer:
-                    return json.loads(answer.read() or "null")
-            except urllib.error.HTTPError as error:
-                if error.code != BUSY:
-                    raise
-            TICK.wait(0.5)
+        with direct.open(request, timeout=60) as answer:
+            return json.loads(answer.read() or "null")
 
     def answers(self) -> bool:
         """Whether the server can be asked."""
@@ -139,11 +95,16 @@ class Up:
         found: dict[str, Any] = self.api(f"/deployments/name/{name}")
         return found
 
-    def submit(self, name: str, **parameters: Any) -> str:
-        """Create a flow run of a deployment, as the form does; its id."""
+    def submit(self, name: str, typed: str | None = None, /, **parameters: Any) -> str:
+        """Create a flow run of a deployment, as the form does, with a name that was typed; its id."""
         id = self.deployment(name)["id"]
-        run: str = self.api(f"/deployments/{id}/create_flow_run", {"parameters": parameters})["id"]
+        body = {"parameters": parameters, **({} if typed is None else {"name": typed})}
+        run: str = self.api(f"/deployments/{id}/create_flow_run", body)["id"]
         return run
+
+    def cancel(self, run: str) -> None:
+        """What the button of the UI does."""
+        self.api(f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
 
     def wait_for(self, run: str) -> dict[str, Any]:
         """The flow run when it has ended."""
@@ -163,17 +124,21 @@ class Up:
         )
         return found
 
+    def task_runs(self, run: str) -> list[dict[str, Any]]:
+        """The task runs of a flow run."""
+        found: list[dict[str, Any]] = self.api("/task_runs/filter", {"flow_runs": {"id": {"any_": [run]}}})
+        return found
+
+    def logs(self, *runs: str) -> list[dict[str, Any]]:
+        """What flow runs, which are over, and their task runs have logged."""
+        self.wait_until(lambda: not self.pids("prefect.engine"), "without the process of a flow run")
+        found: list[dict[str, Any]] = self.api("/logs/filter", {"logs": {"flow_run_id": {"any_": list(runs)}}})
+        return found
+
     def artifacts(self, run: str) -> dict[str, Any]:
         """Key to data of the artifacts of a flow run."""
         found = self.api("/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run]}}})
         return {artifact["key"]: artifact["data"] for artifact in found if artifact["key"]}
-
-    def executed(self) -> Counter[tuple[str, str]]:
-        """How often each artifact was made, by what the workers logged."""
-        made = Counter[tuple[str, str]]()
-        for log in (self.home / "logs").glob("worker-*.log"):
-            made.update(re.findall(r"^published (\w+) ([0-9a-f]{64})$", log.read_text(), re.MULTILINE))
-        return made
 
     def log(self) -> str:
         """What went wrong where the deployments are served."""
@@ -199,32 +164,3 @@ class Up:
                 return
             TICK.wait(0.2)
         raise AssertionError(f"not {what}\n{self.log()}")
-
-    def wait_for_training(self) -> None:
-        """Until some training has made a step."""
-        self.wait_until(lambda: is_training(self.home), "training")
-
-    def pids(self, command: str, home: Path | None = None) -> list[int]:
-        """Processes that know this home, or another, with these words in their command line."""
-        return [pid for pid, line in self._processes(home or self.home) if command in line]
-
-    def kill(self, command: str, home: Path | None = None) -> None:
-        """kill -9 of what has these words in its command line, which is there."""
-        pids = self.pids(command, home)
-        assert pids, self.processes(home)
-        for pid in pids:
-            os.kill(pid, signal.SIGKILL)
-
-    def processes(self, home: Path | None = None) -> list[str]:
-        """Command lines of all processes that know this home, or another."""
-        return [line for _, line in self._processes(home or self.home)]
-
-    @staticmethod
-    def _processes(home: Path) -> list[tuple[int, str]]:
-        found = []
-        for path in Path("/proc").glob("[0-9]*/environ"):
-            with contextlib.suppress(OSError):
-                if str(home).encode() in path.read_bytes() and path.parent.name != str(os.getpid()):
-                    line = (path.parent / "cmdline").read_text().replace("\0", " ")
-                    found.append((int(path.parent.name), line))
-        return found

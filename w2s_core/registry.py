@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import pkgutil
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
@@ -37,7 +38,7 @@ class Registry(Generic[T]):
     Args:
         kind: what an entry is, for messages.
         param: dotted path, in the parameters of a stage, of the entry's name (``"loss.name"``).
-        modules: modules that register entries; imported at the first lookup.
+        modules: modules that register entries, ``"package.*"`` for all of a package; imported at the first lookup.
     """
 
     def __init__(self, kind: str, *, param: str, modules: tuple[str, ...]) -> None:
@@ -83,5 +84,9 @@ class Registry(Generic[T]):
         return iter(self.names())
 
     def _load(self) -> None:
-        for module in self.modules:
-            importlib.import_module(module)
+        for name in self.modules:
+            package = name.removesuffix(".*")
+            module = importlib.import_module(package)
+            if name != package:
+                for found in pkgutil.iter_modules(module.__path__):
+                    importlib.import_module(f"{package}.{found.name}")

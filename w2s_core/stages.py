@@ -9,8 +9,20 @@ leaves no global state behind.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+Kind = Literal["rows", "model", "labels", "predictions", "checks"]
+"""What an output holds: examples; weights, tokenizer and head; probabilities by id; answers by id; an audit."""
+
+
+class Output(NamedTuple):
+    """One output of a stage."""
+
+    kind: Kind
+    path: str
+    """Inside the artifact: a Parquet file, or a folder of weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,46 +31,95 @@ class Stage:
 
     entry: str
     """``"module:function"``; the function's source, and all that it reaches, is the code fingerprint."""
-    outputs: dict[str, str]
-    """Output name to path inside the artifact: a Parquet file, or a folder of weights."""
+    outputs: Mapping[str, Output]
+    reads: Mapping[str, Kind] = field(default_factory=dict)
+    """Input to what it holds, where it is an output of another stage; several of one kind are NAME.0, NAME.1, …"""
+    runs: Literal["cpu", "model", "training"] = "cpu"
+    """What it needs: no model, a model to ask, or a device slot to train one alone."""
     schema: int = 1
     """Number of the output schema; raise it when files change in a way that the code does not show."""
-    is_training: bool = False
-    """Whether it trains: it then runs alone on a device slot, and its weights fall under retention."""
-    has_devices: bool = False
-    """Whether it runs on as many devices as its model's ``devices`` says."""
 
+
+def _rows(*splits: str) -> dict[str, Output]:
+    return {split: Output("rows", f"{split}.parquet") for split in splits}
+
+
+def _labels(*splits: str) -> dict[str, Output]:
+    return {split: Output("labels", f"{split}.parquet") for split in splits}
+
+
+LABELLED = ("transfer_train", "validation", "test")
+"""Splits that a supervisor labels: to train students, to choose among them, and to compare errors."""
+
+TREATED = ("transfer_train", "validation")
+"""Those whose labels a student sees."""
+
+MODEL = {"model": Output("model", "model")}
+PREDICTIONS = {"predictions": Output("predictions", "predictions.parquet")}
 
 STAGES: dict[str, Stage] = {
-    "pretrain": Stage(entry="w2s_core.pretrain:pretrain", outputs={"model": "model"}, is_training=True),
+    "pretrain": Stage(entry="w2s_core.entries.pretrain:pretrain", outputs=MODEL, runs="training"),
     "prepare": Stage(
-        entry="w2s_core.prepare:prepare",
-        outputs={
-            "weak_train": "weak_train.parquet",
-            "transfer_train": "transfer_train.parquet",
-            "validation": "validation.parquet",
-            "test": "test.parquet",
-        },
+        entry="w2s_core.entries.prepare:prepare",
+        outputs=_rows("weak_train", "transfer_train", "validation", "test"),
     ),
-    "audit": Stage(entry="w2s_core.audit:audit", outputs={"checks": "checks.parquet"}),
+    "audit": Stage(entry="w2s_core.entries.audit:audit", outputs={"checks": Output("checks", "checks.parquet")}),
     "train_gt": Stage(
-        entry="w2s_core.trainings:train_gt", outputs={"model": "model"}, is_training=True, has_devices=True
+        entry="w2s_core.entries.train:train_gt",
+        outputs=MODEL,
+        reads={"base": "model", "train": "rows", "validation": "rows"},
+        runs="training",
     ),
     "weak_labels": Stage(
-        entry="w2s_core.inference:weak_labels",
-        outputs={
-            "transfer_train": "transfer_train.parquet",
-            "validation": "validation.parquet",
-            "test": "test.parquet",
-        },
+        entry="w2s_core.entries.predict:weak_labels",
+        outputs=_labels(*LABELLED),
+        reads={"model": "model", **dict.fromkeys(LABELLED, "rows")},
+        runs="model",
     ),
     "train_w2s": Stage(
-        entry="w2s_core.trainings:train_w2s", outputs={"model": "model"}, is_training=True, has_devices=True
+        entry="w2s_core.entries.train:train_w2s",
+        outputs=MODEL,
+        reads={
+            "base": "model",
+            "train": "rows",
+            "validation": "rows",
+            "labels": "labels",
+            "validation_labels": "labels",
+        },
+        runs="training",
     ),
-    "score": Stage(entry="w2s_core.inference:score", outputs={"predictions": "predictions.parquet"}),
+    "treat": Stage(
+        entry="w2s_core.entries.labels:treat",
+        outputs=_labels(*TREATED),
+        reads=dict.fromkeys(TREATED, "labels"),
+    ),
+    "combine": Stage(
+        entry="w2s_core.entries.labels:combine",
+        outputs=_labels(*LABELLED),
+        reads=dict.fromkeys(LABELLED, "labels"),
+    ),
+    "import_labels": Stage(
+        entry="w2s_core.entries.labels:import_labels",
+        outputs=_labels(*LABELLED),
+        reads=dict.fromkeys(LABELLED, "rows"),
+    ),
+    "judge": Stage(
+        entry="w2s_core.entries.labels:judge",
+        outputs=PREDICTIONS,
+        reads={"labels": "labels", "test": "rows"},
+    ),
+    "score": Stage(
+        entry="w2s_core.entries.predict:score",
+        outputs=PREDICTIONS,
+        reads={"model": "model", "test": "rows"},
+        runs="model",
+    ),
 }
 
-ADDED: dict[str, dict[str, Any]] = {stage: {"training.optimizer": "adamw"} for stage in ("train_gt", "train_w2s")}
+ADDED: dict[str, dict[str, Any]] = {
+    **{stage: {"training.optimizer": "adamw", "setting": "classify"} for stage in ("train_gt", "train_w2s")},
+    **{stage: {"setting": "classify"} for stage in ("weak_labels", "score")},
+}
 """Per stage, dotted parameter added after the first release to the value it stood for before it existed.
 
 A parameter equal to that frozen value is left out of the key, whatever its default is today.

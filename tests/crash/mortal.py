@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from artifacts.grids import Grids
-from artifacts.local_store import LocalStore
+from artifacts.store.grids import Grids
+from artifacts.store.local import LocalStore
 from tests.toy_artifacts import KEY, STAGE, manifest, run_of, write_draft
 
 CHANGES = ("mkdir", "rename", "replace", "unlink", "rmdir", "fsync", "write", "ftruncate", "pwrite")
@@ -44,7 +44,7 @@ def evict(store: LocalStore) -> None:
 
 def gc(store: LocalStore) -> None:
     """Remove everything."""
-    store.gc(set(), dry_run=False)
+    store.gc(set, dry_run=False)
 
 
 def run_grid(store: LocalStore) -> None:

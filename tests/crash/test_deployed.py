@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.crash.test_runs import LONG
 from tests.harness import N_NODES
+from tests.homes import LONG
 from tests.test_up import running
 from tests.up import Up
 
@@ -24,9 +24,9 @@ SETTINGS = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
 """The least that Prefect takes: what is silent for three of these is dead."""
 
 FLOW = "prefect.engine"
-SERVING = "flows.serving"
-SERVER = "prefect server"
-WORKER = "tasks.worker"
+SERVING = "flows.serve.serving"
+SERVER = "prefect_server.py"
+WORKER = "tasks.workers.worker"
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_crash_of_the_server_is_mended_and_its_run_completes(up: Up, number: sig
 def test_crash_of_everything_leaves_nothing_running_once_it_is_up_again(own_up: Up) -> None:
     id, grid = start(own_up, "power-cut", 1)
     assert own_up.process is not None
-    for command in ("flows.cli", SERVING, SERVER, FLOW, WORKER):
+    for command in ("flows.cli.main", SERVING, SERVER, FLOW, WORKER):
         own_up.kill(command)
     own_up.process.communicate()
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from tests.crash.test_deployed import SETTINGS, assert_each_once, assert_nothing_left, complete, start
-from tests.crash.test_runs import LONG
 from tests.harness import N_NODES
+from tests.homes import LONG
 from tests.s3_server import Service
 from tests.test_up import running
 from tests.up import TICK, Up, free_port
@@ -43,8 +43,6 @@ class Profile:
             "PREFECT_SERVER_API_PORT": str(port),
             "PREFECT_SERVER_API_AUTH_STRING": auth,
             "PREFECT_API_AUTH_STRING": auth,
-            # By default it forgets what it has lent when it is killed, and the slots stay taken.
-            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
         }

@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from artifacts import files
-from artifacts.grids import Grids
-from artifacts.local_store import LocalStore
-from artifacts.manifest import Manifest
+from artifacts.store.grids import Grids
+from artifacts.store.local import LocalStore
+from artifacts.store.manifest import Manifest
 from tests.crash import mortal
+from tests.places import ROOT
 from tests.toy_artifacts import KEY, STAGE, digest, manifest, run_of
 
 KillAt = Callable[[str, Path, int], bool]
@@ -38,7 +39,7 @@ def kill_at() -> Iterator[KillAt]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -98,7 +99,7 @@ def assert_next_run_succeeds(store: LocalStore) -> None:
 
 
 def assert_gc_leaves_no_rubbish(store: LocalStore) -> None:
-    store.gc({(STAGE, KEY)}, dry_run=False)
+    store.gc(lambda: {(STAGE, KEY)}, dry_run=False)
     assert files.names(store.root / STAGE) == [KEY]
     assert files.names(store.root / "broken") == []
     assert files.names(store.root / "claims") == []
@@ -169,14 +170,14 @@ def test_killed_run_leaves_a_grid_file_that_can_be_read(kill_at: KillAt, tmp_pat
         outcomes.add(tuple(states))
         grids.start(run_of()).finish(run_of(key=KEY), "complete")
         assert [run.state for run in grids.runs("demo")] == ["complete"]
-        store.gc(set(), dry_run=False)
+        store.gc(set, dry_run=False)
         assert files.names(store.root / "grids") == ["demo.json"]
     assert outcomes == {(), ("interrupted",), ("complete",)}
 
 
 WORK = """
 import pathlib, sys
-from artifacts.local_store import LocalStore
+from artifacts.store.local import LocalStore
 from tests.toy_artifacts import KEY, STAGE, publish
 store = LocalStore(pathlib.Path(sys.argv[1]))
 print("ready", flush=True)
@@ -189,7 +190,7 @@ with store.claim(STAGE, KEY):
 
 HOLD = """
 import pathlib, sys
-from artifacts.local_store import LocalStore
+from artifacts.store.local import LocalStore
 from tests.toy_artifacts import KEY, STAGE
 with LocalStore(pathlib.Path(sys.argv[1])).claim(STAGE, KEY, label="holder"):
     print("ready", flush=True)
@@ -198,7 +199,7 @@ with LocalStore(pathlib.Path(sys.argv[1])).claim(STAGE, KEY, label="holder"):
 
 PUBLISH_AT_ONCE = """
 import pathlib, sys
-from artifacts.local_store import LocalStore
+from artifacts.store.local import LocalStore
 from tests.toy_artifacts import KEY, STAGE, manifest, write_draft
 store = LocalStore(pathlib.Path(sys.argv[1]))
 weights = sys.argv[2]
@@ -217,7 +218,7 @@ def start(program: str, store: LocalStore, *args: str) -> subprocess.Popen[str]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"

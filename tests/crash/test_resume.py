@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from flows.drain import Ended
 from flows.home import Home
-from flows.load import parse_grid
-from flows.run import Session
-from tasks.pool import JobFailed, Pool
+from flows.plan.load import parse_grid
+from flows.run.drain import Ended
+from flows.run.session import Session
+from tasks.runtime import RuntimeConfig
+from tasks.workers.pool import JobFailed, Pool
 from tests.harness import TINY
 from tests.tiny_models import tiny_base
-from w2s_core.config import RuntimeConfig
 
 N_STEPS = 8
 

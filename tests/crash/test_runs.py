@@ -2,107 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
-import threading
-from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.harness import N_NODES, TINY
+from tests.harness import N_NODES
+from tests.homes import DEADLINE_S, LONG, ROOT, Runs, names
 
 pytestmark = pytest.mark.slow
-
-ROOT = Path(__file__).parent.parent.parent
-DEADLINE_S = 240
-
-
-def toml(value: Any) -> str:
-    """An inline TOML value."""
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {toml(item)}" for key, item in value.items()) + " }"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(toml, value)) + "]"
-    return json.dumps(value)
-
-
-def is_training(home: Path) -> bool:
-    """Whether some training has made a step, and has not ended."""
-    for file in (home / "cache" / "progress").glob("*.json"):
-        with contextlib.suppress(OSError, ValueError):
-            told = json.loads(file.read_text())
-            if " train_" in told["name"] and 0 < told["done"] < told["total"]:
-                return True
-    return False
-
-
-class Runs:
-    """Runs of the command line in one home."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.home = folder / "home"
-
-    def grid(self, name: str = "tiny", **changes: Any) -> str:
-        """Write a grid; returns the path of its file."""
-        path = self.folder / f"{name}.toml"
-        values = {**TINY, "name": name, **changes}
-        path.write_text("".join(f"{field} = {toml(value)}\n" for field, value in values.items()))
-        return str(path)
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start ``w2s`` in a process group of its own."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", *arguments],
-            cwd=ROOT,
-            env={**os.environ, "W2S_HOME": str(self.home)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-
-    def run(self, *arguments: str) -> tuple[int, str]:
-        """Run ``w2s`` to its end; exit code and output."""
-        process = self.start(*arguments)
-        output, _ = process.communicate(timeout=DEADLINE_S)
-        assert "Traceback" not in output, output
-        return process.returncode, output
-
-    def wait_for_training(self, process: subprocess.Popen[str]) -> None:
-        """Until some training has made a step."""
-        tick = threading.Event()
-        for _ in range(DEADLINE_S * 50):
-            assert process.poll() is None, process.communicate()[0]
-            if is_training(self.home):
-                return
-            tick.wait(0.02)
-        raise AssertionError("no training started")
-
-    def executed(self) -> Counter[tuple[str, str]]:
-        """How often each artifact was made, by what the workers logged."""
-        made = Counter[tuple[str, str]]()
-        for log in (self.home / "logs").glob("worker-*.log"):
-            made.update(re.findall(r"^published (\w+) ([0-9a-f]{64})$", log.read_text(), re.MULTILINE))
-        return made
-
-    def workers(self) -> list[int]:
-        """Processes that still serve this home as workers."""
-        found = []
-        for status in Path("/proc").glob("[0-9]*/environ"):
-            with contextlib.suppress(OSError):
-                environ = status.read_bytes()
-                command = (status.parent / "cmdline").read_bytes()
-                if str(self.home).encode() in environ and b"tasks.worker" in command:
-                    found.append(int(status.parent.name))
-        return found
 
 
 @pytest.fixture
@@ -110,18 +23,9 @@ def runs(tmp_path: Path) -> Runs:
     return Runs(tmp_path)
 
 
-LONG = {"epochs": 400, "batch_size": 8}
-"""A training of some seconds, in the middle of which a run can be killed."""
-
-
-def names(output: str, how: str) -> list[str]:
-    """Names of the nodes that a run reports as ``how``."""
-    return re.findall(rf"^\[\d+/\d+\] {how} (.*?)(?: [\d.]+ s)?$", output, re.MULTILINE)
-
-
 def test_run_killed_in_the_middle_of_a_training_goes_on_without_repeating_or_unlocking(runs: Runs) -> None:
     grid = runs.grid(training=LONG)
-    process = runs.start("run", grid)
+    process = runs.command("run", grid)
     runs.wait_for_training(process)
     os.kill(process.pid, signal.SIGKILL)
     finished = names(process.communicate()[0], "ran")
@@ -134,14 +38,14 @@ def test_run_killed_in_the_middle_of_a_training_goes_on_without_repeating_or_unl
     made = runs.executed()
     assert set(made.values()) == {1}
     assert len(made) == sum(N_NODES.values())
-    assert not runs.workers()
+    assert not runs.pids("tasks.workers.worker")
 
 
 def test_worker_killed_fails_its_node_alone_and_the_next_run_makes_it(runs: Runs) -> None:
     grid = runs.grid(training=LONG)
-    process = runs.start("run", grid, "--workers", "1")
+    process = runs.command("run", grid, "--workers", "1")
     runs.wait_for_training(process)
-    [worker] = runs.workers()
+    [worker] = runs.pids("tasks.workers.worker")
     os.kill(worker, signal.SIGKILL)
     output, _ = process.communicate(timeout=DEADLINE_S)
 
@@ -153,7 +57,7 @@ def test_worker_killed_fails_its_node_alone_and_the_next_run_makes_it(runs: Runs
 
 def test_interrupted_run_says_how_to_go_on_and_keeps_what_is_finished(runs: Runs) -> None:
     grid = runs.grid(training=LONG)
-    process = runs.start("run", grid)
+    process = runs.command("run", grid)
     runs.wait_for_training(process)
     os.kill(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=60)
@@ -161,7 +65,7 @@ def test_interrupted_run_says_how_to_go_on_and_keeps_what_is_finished(runs: Runs
     assert process.returncode == 130
     assert f"go on with: w2s run {grid}" in output
     assert "Traceback" not in output
-    assert not runs.workers()
+    assert not runs.pids("tasks.workers.worker")
     code, output = runs.run("run", grid)
     assert code == 0
     assert "sst2 prepare" not in names(output, "ran")
@@ -169,7 +73,7 @@ def test_interrupted_run_says_how_to_go_on_and_keeps_what_is_finished(runs: Runs
 
 def test_two_runs_of_one_grid_at_once_make_each_node_once(runs: Runs) -> None:
     grid = runs.grid()
-    both = [runs.start("run", grid) for _ in range(2)]
+    both = [runs.command("run", grid) for _ in range(2)]
     outputs = [process.communicate(timeout=DEADLINE_S)[0] for process in both]
 
     assert [process.returncode for process in both] == [0, 0], outputs
@@ -180,7 +84,7 @@ def test_two_runs_of_one_grid_at_once_make_each_node_once(runs: Runs) -> None:
 
 def test_two_overlapping_grids_with_one_training_slot_make_each_node_once_and_both_end(runs: Runs) -> None:
     one, other = runs.grid("one", seeds=[0, 1]), runs.grid("other", seeds=[1, 2])
-    both = [runs.start("run", grid, "--workers", "1") for grid in (one, other)]
+    both = [runs.command("run", grid, "--workers", "1") for grid in (one, other)]
     outputs = [process.communicate(timeout=DEADLINE_S)[0] for process in both]
 
     assert [process.returncode for process in both] == [0, 0], outputs
@@ -216,7 +120,7 @@ def test_prefect_shows_the_nodes_that_ran_and_a_plan_with_those_reused(runs: Run
     code = """
 import json, sys, os
 from pathlib import Path
-from flows.server import local_server
+from flows.serve.server import local_server
 with local_server(Path(os.environ["W2S_HOME"]), lambda line: None):
     from prefect.client.orchestration import get_client
     with get_client(sync_client=True) as client:

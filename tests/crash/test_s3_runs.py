@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.test_runs import DEADLINE_S, LONG, Runs, names
 from tests.harness import N_NODES
+from tests.homes import DEADLINE_S, LONG, Runs, names
 from tests.s3_server import Service
 
 pytestmark = pytest.mark.slow
@@ -32,7 +32,7 @@ def executed(machines: list[Runs]) -> Counter[tuple[str, str]]:
 
 
 def test_two_machines_with_one_grid_make_each_node_once(machines: list[Runs]) -> None:
-    both = [machine.start("run", machine.grid(datasets=["sst2", "boolq"])) for machine in machines]
+    both = [machine.command("run", machine.grid(datasets=["sst2", "boolq"])) for machine in machines]
     outputs = [process.communicate(timeout=DEADLINE_S)[0] for process in both]
 
     assert [process.returncode for process in both] == [0, 0], outputs
@@ -43,9 +43,9 @@ def test_two_machines_with_one_grid_make_each_node_once(machines: list[Runs]) ->
 
 def test_crash_of_a_machine_leaves_its_claim_to_the_other_that_waits(machines: list[Runs]) -> None:
     one, other = machines
-    process = one.start("run", one.grid(training=LONG))
+    process = one.command("run", one.grid(training=LONG))
     one.wait_for_training(process)
-    waiting = other.start("run", other.grid(training=LONG))
+    waiting = other.command("run", other.grid(training=LONG))
     os.killpg(process.pid, signal.SIGKILL)
     finished = names(process.communicate()[0], "ran")
 
@@ -60,7 +60,7 @@ def test_crash_of_a_machine_leaves_its_claim_to_the_other_that_waits(machines: l
 
 def test_crash_of_the_object_store_for_a_minute_fails_nothing(machines: list[Runs], s3_service: Service) -> None:
     one, _ = machines
-    process = one.start("run", one.grid(training=LONG))
+    process = one.command("run", one.grid(training=LONG))
     one.wait_for_training(process)
     s3_service.is_away = True
     threading.Event().wait(60)

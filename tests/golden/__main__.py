@@ -1,6 +1,7 @@
 """Rewrites the golden files: ``make golden``. The commit that does so says why."""
 
-from tests import test_fingerprint, test_keys
+from tests.artifacts.identity import test_fingerprint, test_golden_grids, test_keys
 
 test_fingerprint.write_golden()
 test_keys.write_golden()
+test_golden_grids.write_golden()

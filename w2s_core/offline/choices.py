@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from w2s_core.offline.rows import OFFLINE
-from w2s_core.world import World, below
+from w2s_core.offline.world import World, below
 
 
 def _answers(

@@ -8,7 +8,7 @@ import numpy as np
 
 from w2s_core.offline.rows import OFFLINE
 from w2s_core.offline.texts import two_topics
-from w2s_core.world import World, below
+from w2s_core.offline.world import World, below
 
 
 @OFFLINE.register("boolq")

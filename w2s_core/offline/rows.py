@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from w2s_core.config import WorldConfig
+from w2s_core.offline.world import World, build_world, stream
 from w2s_core.registry import Registry
-from w2s_core.world import World, build_world, stream
 
 OFFLINE: Registry[Callable[[World, np.random.Generator], dict[str, Any]]] = Registry(
     "offline dataset",

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from w2s_core.offline.rows import OFFLINE
-from w2s_core.world import World
+from w2s_core.offline.world import World
 
 
 def two_topics(world: World, rng: np.random.Generator) -> tuple[int, int, bool]:

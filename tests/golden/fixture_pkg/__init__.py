@@ -1,1 +1,1 @@
-"""Source with a known fingerprint; see ``tests/test_fingerprint.py``. Never imported."""
+"""Source with a known fingerprint; see ``tests/artifacts/identity/test_fingerprint.py``. Never imported."""

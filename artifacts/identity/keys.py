@@ -1,0 +1,107 @@
+"""Keys and node ids: canonical JSON and what goes into it. Digests of bytes are in ``digests``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+JSON = Any
+"""A JSON value; pydantic and json check it where it enters."""
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def canonical_json(value: JSON) -> str:
+    """The one text of a JSON value: sorted keys, no spaces, shortest floats, no NaN.
+
+    Raises:
+        TypeError: a value that is no JSON, or a key that is no string.
+        ValueError: NaN or an infinity.
+    """
+    _check_keys(value)
+    return _ENCODER.encode(value)
+
+
+def _check_keys(value: JSON) -> None:
+    # json.dumps would turn the keys 1 and "1" into the same text.
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise TypeError(f"a key of canonical JSON must be a string, not {key!r}")
+            _check_keys(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _check_keys(item)
+
+
+def json_digest(value: JSON) -> str:
+    """SHA-256 of the canonical JSON of ``value``, 64 hexadecimal digits."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def without_added(params: Mapping[str, JSON], added: Mapping[str, JSON]) -> dict[str, JSON]:
+    """``params`` less every later addition that equals the value it stood for, and less tables that this empties.
+
+    Args:
+        params: all parameters of a stage.
+        added: dotted path of an added parameter to its frozen value, as in ``w2s_core.stages.ADDED``.
+    """
+    kept: dict[str, JSON] = dict(params)
+    # What was added to a table goes before the table is compared.
+    for path, frozen in sorted(added.items(), key=lambda addition: -addition[0].count(".")):
+        *parents, last = path.split(".")
+        levels = [kept]
+        for parent in parents:
+            child = levels[-1].get(parent)
+            if not isinstance(child, dict):
+                break
+            levels[-1][parent] = dict(child)
+            levels.append(levels[-1][parent])
+        else:
+            if last in levels[-1] and _is_same(levels[-1][last], frozen):
+                del levels[-1][last]
+                for level, parent in reversed(list(zip(levels, parents, strict=False))):
+                    if not level[parent]:
+                        del level[parent]
+    return kept
+
+
+def _is_same(value: JSON, frozen: JSON) -> bool:
+    """Whether two values have one canonical JSON; 1 and 1.0 have not."""
+    if isinstance(value, str) and isinstance(frozen, str):
+        return value == frozen  # which most are, and a plan asks for every node
+    return canonical_json(value) == canonical_json(frozen)
+
+
+def artifact_key(
+    *,
+    stage: str,
+    schema: int,
+    fingerprint: str,
+    params: Mapping[str, JSON],
+    inputs: Mapping[str, str],
+) -> str:
+    """The identity of what a stage makes.
+
+    Args:
+        stage: name of the stage.
+        schema: number of its output schema.
+        fingerprint: digest of the code that it reaches.
+        params: all its parameters, less what ``without_added`` removes.
+        inputs: name of each input to the digest of the content it reads.
+    """
+    return json_digest({"stage": stage, "schema": schema, "code": fingerprint, "params": params, "inputs": inputs})
+
+
+def node_id(*, stage: str, params: Mapping[str, JSON], parents: Mapping[str, str]) -> str:
+    """What a node is, whatever its code and bytes: stage, parameters and where each input comes from.
+
+    Args:
+        stage: name of the stage.
+        params: all its parameters, less what ``without_added`` removes.
+        parents: name of each input to ``"<node id>/<output>"``, or to the path of an external file.
+    """
+    return json_digest({"stage": stage, "params": params, "parents": parents})

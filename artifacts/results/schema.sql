@@ -1,0 +1,160 @@
+-- The tables of results.duckdb. What fills them is in fill.sql and uncertainty.sql, what is read of them in views.sql.
+--
+-- Names: weak is the supervisor, strong the student; transfer is the student trained on weak labels, ceiling the
+-- strong model trained on ground truth. Accuracies are fractions.
+
+-- Every artifact of the store, whichever grid made it and however long ago.
+CREATE TABLE nodes (
+    stage VARCHAR,
+    key VARCHAR,
+    node VARCHAR,             -- what it is, whatever its code and bytes
+    dataset VARCHAR,
+    kind VARCHAR,             -- of a score: gt or w2s
+    model VARCHAR,
+    half VARCHAR,
+    supervisor VARCHAR,
+    method VARCHAR,
+    seed BIGINT,
+    labels JSON,
+    params JSON,
+    metrics JSON,
+    started TIMESTAMP,        -- UTC
+    seconds DOUBLE,
+    torch VARCHAR,
+    transformers VARCHAR,
+    host VARCHAR,
+    device VARCHAR,
+    size_bytes BIGINT,        -- on disk now
+    evicted BOOLEAN           -- whether an output was removed to save space
+);
+
+-- One row per node of each grid's latest run that has predictions and is done; NULL for metrics that it does not say.
+CREATE TABLE scores (
+    grid VARCHAR,
+    dataset VARCHAR,
+    kind VARCHAR,             -- gt: trained on ground truth; w2s: trained on weak labels
+    model VARCHAR,
+    half VARCHAR,
+    supervisor VARCHAR,       -- NULL for gt, as is method
+    method VARCHAR,
+    seed BIGINT,
+    split VARCHAR,
+    n BIGINT,
+    accuracy DOUBLE,
+    auroc DOUBLE,             -- NULL when the split has one class
+    brier DOUBLE,
+    ece DOUBLE,
+    near_chance BOOLEAN,      -- whether the training of the model said so, see below
+    key VARCHAR
+);
+
+-- The rows behind those scores.
+CREATE TABLE predictions (
+    key VARCHAR,
+    id VARCHAR,
+    "group" VARCHAR,          -- rows that share a question or a passage; NULL for scores of before it was known
+    answer VARCHAR NOT NULL,  -- of two classes, 1 where prob > 0.5, else 0
+    "right" BOOLEAN NOT NULL, -- a word of SQL, and so in quotes, as "group" is
+    prob DOUBLE               -- of class 1; NULL where answers have none
+);
+
+-- What students of each grid's latest run are trained on.
+CREATE TABLE labels (key VARCHAR, split VARCHAR, id VARCHAR, prob DOUBLE);
+
+-- What is known of the data of each audit: the newest of its kind, whichever grid made it. Facts have no verdict.
+CREATE TABLE audits (
+    dataset VARCHAR,
+    source VARCHAR,           -- folder, hub or offline
+    started TIMESTAMP,        -- UTC
+    split VARCHAR,            -- train and test are the raw files, all is across splits
+    "check" VARCHAR,
+    value DOUBLE,
+    threshold DOUBLE,         -- beyond which it is not ok
+    verdict VARCHAR,          -- ok, warn or fail
+    detail VARCHAR,
+    key VARCHAR
+);
+
+-- How the trainings of each grid's latest run went, one row per optimizer step.
+CREATE TABLE curves (
+    grid VARCHAR,
+    dataset VARCHAR,
+    kind VARCHAR,             -- gt, w2s, or pretrain
+    model VARCHAR,
+    half VARCHAR,
+    supervisor VARCHAR,
+    method VARCHAR,
+    seed BIGINT,
+    step BIGINT,              -- from 1
+    fraction DOUBLE,          -- of the training, after this step
+    loss DOUBLE,              -- of the effective batch, in nats
+    lr DOUBLE,
+    label_disagree DOUBLE,    -- share of the batch whose class differs from its label's
+    alpha DOUBLE,             -- weight of the student's own labels, where the loss has one
+    hardened_disagree DOUBLE, -- share of the batch whose own hardened label differs from the label it learns from
+    examples_per_s DOUBLE,    -- over some ten steps
+    tokens_per_s DOUBLE,      -- without padding
+    gt_accuracy DOUBLE,       -- on validation, against ground truth; NULL except at runtime.eval_at and the end
+    label_accuracy DOUBLE     -- on validation, against labels of the kind it is trained on
+);
+
+-- The latest run of each grid, which scores and pairs are of.
+CREATE TABLE grids (
+    grid VARCHAR,
+    run VARCHAR,
+    started TIMESTAMP,        -- UTC
+    state VARCHAR             -- running, complete, failed or interrupted, when this file was built
+);
+
+-- What each grid compares: keys of scores, NULL while unknown; self-training (weak = strong) has no ceiling.
+CREATE TABLE pairs (
+    position BIGINT,          -- in the order of the grid files, so that ladders sort as they were written
+    grid VARCHAR,
+    dataset VARCHAR,
+    weak VARCHAR,
+    strong VARCHAR,
+    method VARCHAR,
+    seed BIGINT,
+    weak_score VARCHAR,
+    transfer_score VARCHAR,
+    ceiling_score VARCHAR,
+    gap_se DOUBLE,            -- paired standard error of ceiling - weak over items alone, see uncertainty.sql
+    supervisor_score VARCHAR, -- of the labels that the student was given; weak_score, where the grid names no other
+    ceiling_plain_score VARCHAR -- of the ceiling that is trained the usual way; ceiling_score, where it names no other
+);
+
+-- How many test rows each combination of right and wrong answers has. Joined by id.
+CREATE TABLE outcomes (
+    grid VARCHAR,
+    dataset VARCHAR,
+    weak VARCHAR,
+    strong VARCHAR,
+    method VARCHAR,
+    seed BIGINT,
+    weak_right BOOLEAN,
+    transfer_right BOOLEAN,
+    ceiling_right BOOLEAN,    -- NULL where there is no ceiling
+    agrees BOOLEAN,           -- whether transfer answers as the labels that it was given; two that are wrong may differ
+    supervisor_right BOOLEAN, -- whether those labels are right, which are weak's unless an ensemble or the like gave them
+    n BIGINT
+);
+
+-- Uncertainty of each pair over its seeds together: from the choice of test items (groups of rows that share a question
+-- or a passage) and, from two seeds on, from the seeds. Two are too few: where seeds vary, many
+-- pairs are flagged, and the intervals of the others hold the truth less often than they say; see bench/RESULTS.md.
+CREATE TABLE uncertainty (
+    grid VARCHAR,
+    dataset VARCHAR,
+    weak VARCHAR,
+    strong VARCHAR,
+    method VARCHAR,
+    n_items BIGINT,
+    n_seeds BIGINT,
+    gap_se DOUBLE,
+    least_gap DOUBLE,         -- below which the gap is not told from none: t of its standard errors, two at least
+    pgr_low DOUBLE,           -- 95 % interval of the ratio of means; NULL where it has no finite ends
+    pgr_high DOUBLE
+);
+
+-- A gap counts from so many of its standard errors on.
+CREATE MACRO least_errors() AS 2;

@@ -1,0 +1,155 @@
+-- The views of results.duckdb: the rules of PGR and of agreement. What they read is in schema.sql.
+
+-- Labels under the names of the stage that nearly all of them are of.
+CREATE VIEW weak_labels AS SELECT key, split, id, prob AS weak_prob FROM labels;
+
+-- Performance gap recovered, (transfer - weak) / (ceiling - weak): Burns et al. 2023 (arXiv 2312.09390), section 3.
+-- flag: undefined where ceiling <= weak (pgr is NULL); unstable where the gap is below two of its standard errors, or
+-- that error is unknown; NULL where the number is sound. It knows one seed, and so of items only. near_chance: which of
+-- the three trainings (weak, transfer, ceiling) differed from its labels nearly as often as a coin over its last two
+-- thirds; see w2s_core/training/curve.py. supervisor_acc is of the labels that the student was given, so that
+-- transfer_acc - supervisor_acc is what generalization gave; pgr_plain is against the ceiling trained the usual way.
+CREATE VIEW pgr AS
+WITH
+    accuracies AS (
+        -- Two nodes can share a key (a weight of 0 on a loss's extra term trains the same model): count it once.
+        SELECT DISTINCT key, accuracy, near_chance FROM scores WHERE accuracy IS NOT NULL
+    ),
+    compared AS (
+        SELECT
+            p.grid, p.dataset, p.weak, p.strong, p.method, p.seed, p.gap_se,
+            w.accuracy AS weak_acc,
+            t.accuracy AS transfer_acc,
+            c.accuracy AS ceiling_acc,
+            s.accuracy AS supervisor_acc,
+            cp.accuracy AS ceiling_plain_acc,
+            c.accuracy - w.accuracy AS gap,
+            w.near_chance AS weak_near,
+            t.near_chance AS transfer_near,
+            c.near_chance AS ceiling_near
+        FROM pairs AS p
+        JOIN accuracies AS w ON w.key = p.weak_score
+        JOIN accuracies AS t ON t.key = p.transfer_score
+        JOIN accuracies AS c ON c.key = p.ceiling_score  -- which self-training has not
+        LEFT JOIN accuracies AS s ON s.key = p.supervisor_score
+        LEFT JOIN accuracies AS cp ON cp.key = p.ceiling_plain_score
+    )
+SELECT
+    grid, dataset, weak, strong, method, seed, weak_acc, transfer_acc, ceiling_acc, gap,
+    CASE WHEN gap > 0 THEN (transfer_acc - weak_acc) / gap END AS pgr,
+    CASE
+        WHEN gap <= 0 THEN 'undefined'
+        WHEN gap_se IS NULL OR gap < least_errors() * gap_se THEN 'unstable'
+    END AS flag,
+    nullif(concat_ws(', ',
+        CASE WHEN weak_near THEN 'weak' END,
+        CASE WHEN transfer_near THEN 'transfer' END,
+        CASE WHEN ceiling_near THEN 'ceiling' END
+    ), '') AS near_chance,
+    supervisor_acc, ceiling_plain_acc,
+    CASE WHEN ceiling_plain_acc > weak_acc THEN (transfer_acc - weak_acc) / (ceiling_plain_acc - weak_acc) END
+        AS pgr_plain
+FROM compared;
+
+-- Over seeds. pgr is the ratio of the means. flag: undefined as above; unstable where the gap, or the ratio, is not told
+-- from none. The interval is given where flag is NULL: elsewhere the ratio has none worth printing. interval_of says what
+-- interval and flag know of: items and seeds, or, with one seed, items only. n_flagged counts seeds that are flagged by
+-- themselves, near_chance is that of any seed.
+CREATE VIEW pgr_by_pair AS
+WITH
+    means AS (
+        SELECT
+            grid, dataset, weak, strong, method,
+            avg(weak_acc) AS weak_acc,
+            avg(transfer_acc) AS transfer_acc,
+            avg(ceiling_acc) AS ceiling_acc,
+            avg(gap) AS gap,
+            -- Means of the same seeds as the others, or none.
+            CASE WHEN count(supervisor_acc) = count(*) THEN avg(supervisor_acc) END AS supervisor_acc,
+            CASE WHEN count(ceiling_plain_acc) = count(*) THEN avg(ceiling_plain_acc) END AS ceiling_plain_acc,
+            count(*) AS n_seeds,
+            count(flag) AS n_flagged,
+            nullif(concat_ws(', ',
+                CASE WHEN bool_or(near_chance LIKE '%weak%') THEN 'weak' END,
+                CASE WHEN bool_or(near_chance LIKE '%transfer%') THEN 'transfer' END,
+                CASE WHEN bool_or(near_chance LIKE '%ceiling%') THEN 'ceiling' END
+            ), '') AS near_chance
+        FROM pgr
+        GROUP BY grid, dataset, weak, strong, method
+    ),
+    flagged AS (
+        SELECT
+            means.*, pgr_low, pgr_high,
+            CASE
+                WHEN gap <= 0 THEN 'undefined'
+                WHEN pgr_low IS NULL OR gap < least_gap THEN 'unstable'
+            END AS flag
+        FROM means
+        LEFT JOIN uncertainty USING (grid, dataset, weak, strong, method)
+    )
+SELECT
+    grid, dataset, weak, strong, method, weak_acc, transfer_acc, ceiling_acc, gap,
+    CASE WHEN gap > 0 THEN (transfer_acc - weak_acc) / gap END AS pgr,
+    CASE WHEN flag IS NULL THEN pgr_low END AS pgr_low,
+    CASE WHEN flag IS NULL THEN pgr_high END AS pgr_high,
+    CASE WHEN n_seeds > 1 THEN 'items and seeds' ELSE 'items only' END AS interval_of,
+    n_seeds, n_flagged, flag, near_chance, supervisor_acc, ceiling_plain_acc
+FROM flagged;
+
+-- Over the pairs of a dataset, and over the pairs of all datasets: PGR of the sound ones; accuracies of all.
+CREATE VIEW pgr_by_dataset AS
+SELECT
+    grid, dataset, method,
+    avg(weak_acc) AS weak_acc,
+    avg(transfer_acc) AS transfer_acc,
+    avg(ceiling_acc) AS ceiling_acc,
+    median(pgr) FILTER (flag IS NULL) AS median_pgr,
+    avg(pgr) FILTER (flag IS NULL) AS mean_pgr,
+    count(*) AS n_pairs,
+    count(flag) AS n_flagged
+FROM pgr_by_pair
+GROUP BY grid, dataset, method;
+
+CREATE VIEW pgr_by_method AS
+SELECT
+    grid, method,
+    avg(weak_acc) AS weak_acc,
+    avg(transfer_acc) AS transfer_acc,
+    avg(ceiling_acc) AS ceiling_acc,
+    median(pgr) FILTER (flag IS NULL) AS median_pgr,
+    avg(pgr) FILTER (flag IS NULL) AS mean_pgr,
+    count(*) AS n_pairs,
+    count(flag) AS n_flagged
+FROM pgr_by_pair
+GROUP BY grid, method;
+
+-- How often the student gives the answer of its supervisor on the test set: at all, where the supervisor is right, and
+-- where it is wrong (Burns et al. 2023, section 5.1.3). A probability of exactly 0.5 says class 0, the supervisor's as the
+-- student's and whatever the truth: a supervisor that gives nothing else is right on class 0 and wrong on class 1, and
+-- does not tie. With two classes they agree when both are right or both wrong,
+-- so transfer_acc = agreement_right * supervisor_acc + (1 - agreement_wrong) * (1 - supervisor_acc); of more answers, two
+-- that are wrong may differ. Self-training is included. The supervisor is whoever gave the labels; weak_acc is of `weak`
+-- in pgr, which is another one for an ensemble.
+CREATE VIEW agreement AS
+WITH counts AS (
+    SELECT
+        grid, dataset, weak, strong, method, seed,
+        sum(n) AS n,
+        coalesce(sum(n) FILTER (weak_right), 0) AS weak_right,
+        coalesce(sum(n) FILTER (transfer_right), 0) AS transfer_right,
+        coalesce(sum(n) FILTER (supervisor_right), 0) AS supervisor_right,
+        coalesce(sum(n) FILTER (agrees AND supervisor_right), 0) AS agree_right,
+        coalesce(sum(n) FILTER (agrees AND NOT supervisor_right), 0) AS agree_wrong
+    FROM outcomes
+    WHERE supervisor_right IS NOT NULL
+    GROUP BY grid, dataset, weak, strong, method, seed
+)
+SELECT
+    grid, dataset, weak, strong, method, seed,
+    n::BIGINT AS n,
+    weak_right / n AS weak_acc,
+    transfer_right / n AS transfer_acc,
+    (agree_right + agree_wrong) / n AS agreement,
+    agree_right / nullif(supervisor_right, 0) AS agreement_right,
+    agree_wrong / nullif(n - supervisor_right, 0) AS agreement_wrong
+FROM counts;

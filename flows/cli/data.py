@@ -1,0 +1,144 @@
+"""The commands about datasets and models."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from artifacts.errors import UsageError
+from flows.cli.app import (
+    FAILED,
+    Format,
+    FormatName,
+    Output,
+    Overrides,
+    Source,
+    app,
+    changed_fields,
+    complain,
+    console,
+    data_grid,
+)
+from flows.home import Home
+from w2s_core.config import LARGEST
+from w2s_core.data.datasets import DATASETS
+
+
+@app.command()
+def datasets(format: Format = "table", output: Output = None) -> None:
+    """List the datasets.
+
+    Example: w2s datasets --format json
+    """
+    from flows.report.listings import datasets_table
+    from flows.report.tables import show
+
+    show(datasets_table(), format, output=output)
+
+
+@app.command()
+def audit(
+    datasets: Annotated[
+        list[str], typer.Argument(metavar="DATASETS", help="Names, or 'all': of a folder, all that it holds.")
+    ],
+    source: Source = None,
+    models: Annotated[str | None, typer.Option(help="A ladder, or names: also count in their tokens.")] = None,
+    format: Format = "table",
+    output: Output = None,
+    overrides: Overrides = None,
+) -> None:
+    """Say whether datasets can be trusted: sizes, balance, duplicates, and what gives a label away.
+
+    Example: w2s audit sst2 sciq --source my-data
+    """
+    from flows.report.tables import show
+    from flows.run.audits import all_there, checks_table, print_audits, run_audits
+
+    home = Home.from_environment()
+    names = list(dict.fromkeys(name.strip() for text in datasets for name in text.split(",") if name.strip()))
+    if not names:
+        raise UsageError("DATASETS: name at least one; `w2s datasets` lists them")
+    is_all = "all" in names
+    config = data_grid(list(DATASETS) if is_all else names, source, overrides, models)
+    if is_all:
+        config = all_there(config)
+    with_models = models is not None or config.source == "offline"
+    try:
+        audited = run_audits(config, home, with_models=with_models)
+    except KeyboardInterrupt:
+        complain("interrupted; finished audits stay, the same command does the others")
+        raise
+    store = home.open_store()
+    if audited.done:
+        if format == "table" and output is None:
+            print_audits(console, store, audited.done)
+        else:
+            show(checks_table(store, audited.done), format, output=output)
+    for failure in audited.failures:
+        complain(failure)
+    if audited.failures:
+        sys.exit(FAILED)
+
+
+@app.command("show")
+def show_examples(
+    dataset: Annotated[str, typer.Argument(help="Its name.")],
+    source: Source = None,
+    n: Annotated[int, typer.Option("--n", min=1, max=LARGEST, help="How many groups of examples.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    ids: Annotated[
+        bool,
+        typer.Option("--ids", help="Instead, the rows that a supervisor labels: split, id, passage, prompt."),
+    ] = False,
+    grid: Annotated[
+        str | None, typer.Option(help="A preset or a TOML file, whose source and data settings choose the rows.")
+    ] = None,
+    format: Annotated[FormatName, typer.Option(help="Of the rows to label.")] = "csv",
+    output: Output = None,
+    overrides: Overrides = None,
+) -> None:
+    """Print examples as models read them, with their labels and groups; or the rows to label.
+
+    Examples: w2s show sciq --source my-data, w2s show boolq --ids --grid demo --output boolq.csv
+    """
+    from flows.plan.load import load_grid
+    from flows.report.examples import print_examples, rows_to_label
+    from flows.report.tables import show
+
+    if output is not None and not ids:
+        raise UsageError("--output is for the rows to label: give --ids, too")
+    if grid is None:
+        config = data_grid([dataset], source, overrides)
+    else:
+        fields = {**changed_fields(overrides, source=source), "datasets": [dataset], "name": "data", "audit": True}
+        config = load_grid(grid, fields)
+    if ids:
+        show(rows_to_label(config), format, output=output)
+    else:
+        print_examples(console, config, n, as_json=as_json)
+
+
+@app.command()
+def methods(format: Format = "table", output: Output = None) -> None:
+    """List what methods are made of: losses, treatments of labels; and kinds of supervisors.
+
+    Example: w2s methods
+    """
+    from flows.report.listings import methods_table
+    from flows.report.tables import show
+
+    show(methods_table(), format, output=output)
+
+
+@app.command()
+def models(format: Format = "table", output: Output = None) -> None:
+    """List the models and the ladders.
+
+    Example: w2s models
+    """
+    from flows.report.listings import models_table
+    from flows.report.tables import show
+
+    show(models_table(), format, output=output)

@@ -1,0 +1,151 @@
+"""A grid as nodes: which stages it needs, with which parameters, reading what from whom.
+
+Pure: nothing here looks at the store or at code. ``flows.plan.compare`` says which of the nodes are fresh.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache, partial
+from pathlib import Path
+from typing import NamedTuple
+
+from artifacts.identity.keys import JSON
+from flows.plan.cell import Cell, Model, ModelSource
+from flows.plan.graph import FromNode, FromPath, Graph, Node, Pair
+from flows.plan.grid import GridConfig, MethodConfig
+from flows.plan.learners import finetune, treated
+from flows.plan.supervisors.supervisor import SUPERVISORS, Supervision
+from w2s_core.config import ModelConfig
+
+
+class DataSource(NamedTuple):
+    """Where the rows of one dataset come from, as ``prepare`` takes it."""
+
+    params: JSON
+    """The ``source`` parameter: its kind, and what that kind needs."""
+    files: Mapping[str, Path]
+    """Input name to file, for a folder: a split, or one of its shards; empty for the others."""
+    max_chars: int
+    """Limit of the dataset, used where the grid sets none."""
+    setting: str = "classify"
+    """What its examples are."""
+
+
+def build_graph(
+    config: GridConfig,
+    models: list[ModelConfig],
+    methods: list[MethodConfig],
+    pairs: list[tuple[str, str]],
+    data: Mapping[str, DataSource],
+    weights: Mapping[str, ModelSource],
+) -> Graph:
+    """Every node that a grid needs, each once.
+
+    Args:
+        config: the grid.
+        models: its ladder, weakest first.
+        methods: its methods, with all their parameters.
+        pairs: (supervisor, strong) by name; equal names are self-training.
+        data: where each dataset comes from, by name.
+        weights: where each model comes from, by name.
+    """
+    graph = Graph()
+    tokenizers = [(model, weights[model.name]) for model in models]
+    ladder = {
+        model.name: Model(model, weights[model.name], _base(graph, config, model, weights[model.name]))
+        for model in models
+    }
+    for dataset in config.datasets:
+        prepared = _prepare(graph, config, dataset, data[dataset])
+        if config.audit:
+            add_audit(graph, config, prepared, tokenizers)
+        for seed in config.seeds:
+            cell = Cell(
+                graph=graph,
+                dataset=dataset,
+                setting=data[dataset].setting,
+                prepared=prepared,
+                models=ladder,
+                training=config.training.model_dump(exclude={"lr_scale"}),
+                lr_scale=config.training.lr_scale,
+                seed=seed,
+            )
+            _add_pairs(cell, config, pairs, methods)
+    return graph
+
+
+def _base(graph: Graph, config: GridConfig, model: ModelConfig, source: ModelSource) -> dict[str, FromNode | FromPath]:
+    if model.pretrain is not None:
+        params = {**model.pretrain.model_dump(), "world": config.world.model_dump()}
+        node = graph.add("pretrain", params, {}, {"model": model.name})
+        return {"base": FromNode(node, "model")}
+    return {"base": FromPath(source.folder)} if source.folder is not None else {}
+
+
+def _prepare(graph: Graph, config: GridConfig, dataset: str, source: DataSource) -> Node:
+    data = config.data.model_dump()
+    if data["max_chars"] is None:
+        data["max_chars"] = source.max_chars
+    params = {
+        "dataset": dataset,
+        "source": source.params,
+        "data_seed": config.data_seed,
+        "data": data,
+    }
+    files = {name: FromPath(path) for name, path in source.files.items()}
+    return graph.add("prepare", params, files, {"dataset": dataset})
+
+
+def add_audit(graph: Graph, config: GridConfig, prepared: Node, models: list[tuple[ModelConfig, ModelSource]]) -> Node:
+    """The audit of a dataset: it reads the raw rows, as ``prepared`` does, and the tokenizers of ``models``."""
+    tokenizers = []
+    inputs = dict(prepared.inputs)
+    for model, source in models:
+        pretrain = model.pretrain
+        tokenizers.append(
+            {
+                "name": model.name,
+                "kind": source.kind,
+                "max_length": model.max_length,
+                "hub": source.hub,
+                "n_words": None if pretrain is None else pretrain.n_words,
+                "world": None if pretrain is None else config.world.model_dump(),
+            }
+        )
+        if source.folder is not None:
+            inputs[f"tokenizer.{model.name}"] = FromPath(source.folder)
+    return graph.add("audit", {**prepared.params, "tokenizers": tokenizers}, inputs, dict(prepared.labels))
+
+
+def _add_pairs(cell: Cell, config: GridConfig, pairs: list[tuple[str, str]], methods: list[MethodConfig]) -> None:
+    # Each asked for once, when its first pair comes: nodes are in the order in which they are to run.
+    supervision = cache(partial(_supervision, cell, config))
+    ceiling = cache(partial(finetune, cell, labels=cell.truth(config.ceiling_half)))
+    for weak, strong in pairs:
+        given = supervision(weak)
+        ceiling_score = None if weak == strong else ceiling(strong).score
+        for method in methods:
+            labels = treated(cell, given.labels._replace(by=weak), method.labels)
+            student = finetune(cell, strong, labels, method.loss, method=method.name)
+            pair = Pair(
+                dataset=cell.dataset,
+                weak=weak,
+                strong=strong,
+                method=method.name,
+                seed=cell.seed,
+                weak_score=given.reference or given.score,
+                transfer_score=student.score,
+                ceiling_score=ceiling_score,
+                supervisor_score=given.score if given.reference else None,
+            )
+            cell.graph.pairs.append(pair)
+
+
+def _supervision(cell: Cell, config: GridConfig, name: str) -> Supervision:
+    """What the supervisor of this name gives: a model of the ladder that is finetuned on truth, or another."""
+    for spec in config.supervisors:
+        if spec.name == name:
+            return SUPERVISORS.get(spec.kind).build(cell, spec)
+    model = finetune(cell, name, cell.truth("weak_train"))
+    return Supervision(model.labels(), model.score)

@@ -1,0 +1,104 @@
+"""One dataset and one seed of a grid: what supervisors, students and ceilings are built from.
+
+Builders add nodes by it and know nothing else: no grid, no store. Pure, as ``graph`` is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from artifacts.identity.keys import JSON
+from flows.plan.graph import FromNode, FromPath, Graph, Node
+from w2s_core.config import ModelConfig
+from w2s_core.stages import LABELLED
+
+
+class ModelSource(NamedTuple):
+    """Where the weights and tokenizer of one model come from."""
+
+    kind: Literal["offline", "hub", "folder"]
+    hub: Mapping[str, str] | None = None
+    """``{"id", "revision"}``, a resolved commit; for ``hub``."""
+    folder: Path | None = None
+
+
+class Model(NamedTuple):
+    """A model of the ladder."""
+
+    config: ModelConfig
+    source: ModelSource
+    base: Mapping[str, FromNode | FromPath]
+    """The input ``base`` of its trainings; empty for the Hub's."""
+
+
+class Labels(NamedTuple):
+    """What a model can learn from."""
+
+    half: str
+    """The rows: a half of the training data."""
+    by: str | None = None
+    """The supervisor; None: the truth."""
+    given: Mapping[str, FromNode] | None = None
+    """Its labels by split; None: the truth."""
+
+
+class Answers(NamedTuple):
+    """A model that has learned."""
+
+    score: Node
+    labels: Callable[[], Labels]
+    """Its own labels, in the graph from when they are first asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """A dataset and a seed, with the ladder and the graph that they are in."""
+
+    graph: Graph
+    dataset: str
+    setting: str
+    """What its examples are."""
+    prepared: Node
+    models: Mapping[str, Model]
+    """The ladder by name, weakest first."""
+    training: Mapping[str, JSON]
+    """Parameters that all trainings share."""
+    lr_scale: float
+    seed: int
+
+    def rows(self, split: str) -> FromNode:
+        """The rows of a split."""
+        return FromNode(self.prepared, split)
+
+    def truth(self, half: str) -> Labels:
+        """The right answers of a half."""
+        return Labels(half)
+
+    def add(
+        self,
+        stage: str,
+        params: Mapping[str, JSON],
+        inputs: Mapping[str, FromNode | FromPath],
+        *,
+        n_devices: int = 1,
+        **labels: JSON,
+    ) -> Node:
+        """A node of this cell; ``labels`` are what else tables call it, ``seed=None`` where no seed is in it."""
+        return self.graph.add(
+            stage, params, inputs, {"dataset": self.dataset, **labels, "seed": labels.get("seed", self.seed)}, n_devices
+        )
+
+    def labels_of(self, node: Node, by: str) -> Labels:
+        """The labels that a node makes of all splits, as those of the supervisor ``by``."""
+        return Labels("transfer_train", by, {split: FromNode(node, split) for split in LABELLED})
+
+    def judge(self, labels: Labels) -> Node:
+        """How good a supervisor's labels of the test split are."""
+        assert labels.given is not None
+        given = labels.given["test"]
+        inputs = {"labels": given, "test": self.rows("test")}
+        seed = given.node.labels.get("seed")
+        return self.add("judge", {}, inputs, kind="labels", supervisor=labels.by, seed=seed, split="test")

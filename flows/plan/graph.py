@@ -1,0 +1,135 @@
+"""A grid as nodes and pairs: what reads what. Pure: nothing here looks at the store or at code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from artifacts.identity.keys import JSON, node_id, without_added
+from w2s_core.stages import ADDED, STAGES, Kind
+
+
+@dataclass(frozen=True, slots=True)
+class FromNode:
+    """An input that is an output of another node."""
+
+    node: Node
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class FromPath:
+    """An input that lies outside the store: a data file, or a folder of weights."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Node:
+    """A stage with arguments."""
+
+    id: str
+    stage: str
+    params: Mapping[str, JSON]
+    inputs: Mapping[str, FromNode | FromPath]
+    labels: Mapping[str, JSON]
+    """What tables call it; nothing is decided by it."""
+    n_devices: int = 1
+    """On how many devices it trains; in no key."""
+
+    def makes(self, kind: Kind) -> bool:
+        """Whether it has an output of a kind."""
+        return any(output.kind == kind for output in STAGES[self.stage].outputs.values())
+
+    @property
+    def parents(self) -> list[Node]:
+        """The nodes whose outputs it reads, each once."""
+        return list({i.node.id: i.node for i in self.inputs.values() if isinstance(i, FromNode)}.values())
+
+    @property
+    def name(self) -> str:
+        """What logs, tables and the UI call it: dataset, stage, model, method, seed."""
+        labels = self.labels
+        model = labels.get("model")
+        if labels.get("supervisor"):
+            model = f"{labels['supervisor']}->{model}" if model else labels["supervisor"]
+        seed = labels.get("seed")
+        words = [
+            labels.get("dataset"),
+            self.stage,
+            model,
+            None if labels.get("supervisor") else labels.get("half"),
+            labels.get("method"),
+            None if seed is None else f"seed {seed}",
+        ]
+        return " ".join(str(word) for word in words if word)
+
+
+class Pair(NamedTuple):
+    """The scores of one weak-strong pair under one method and seed; a PGR is made of the first three."""
+
+    dataset: str
+    weak: str
+    strong: str
+    method: str
+    seed: int
+    weak_score: Node
+    transfer_score: Node
+    ceiling_score: Node | None
+    """None for self-training, which has no gap to recover."""
+    supervisor_score: Node | None = None
+    """Of the labels that the student is given; None where they are those of ``weak_score``."""
+    ceiling_plain_score: Node | None = None
+    """Of the strong model trained on ground truth the usual way; None where ``ceiling_score`` is that."""
+
+    @property
+    def unusual(self) -> dict[str, Node]:
+        """Those of the last two that there are, by name."""
+        scores = {"supervisor_score": self.supervisor_score, "ceiling_plain_score": self.ceiling_plain_score}
+        return {name: score for name, score in scores.items() if score is not None}
+
+
+@dataclass(slots=True)
+class Graph:
+    """All nodes of a grid, parents before children, and the pairs that its results are about."""
+
+    nodes: dict[str, Node] = field(default_factory=dict)
+    pairs: list[Pair] = field(default_factory=list)
+
+    def add(
+        self,
+        stage: str,
+        params: Mapping[str, JSON],
+        inputs: Mapping[str, FromNode | FromPath],
+        labels: Mapping[str, JSON],
+        n_devices: int = 1,
+    ) -> Node:
+        """The node of these arguments; the one that is there already, where two users share it.
+
+        Raises:
+            TypeError: an input is an output of another kind than the stage reads.
+        """
+        for name, source in inputs.items():
+            if isinstance(source, FromNode):
+                kind, wanted = (
+                    STAGES[source.node.stage].outputs[source.output].kind,
+                    STAGES[stage].reads.get(name.partition(".")[0]),
+                )
+                if kind != wanted:
+                    raise TypeError(f"{stage} reads {wanted or 'nothing'} as {name!r}, but {source.output!r} is {kind}")
+        parents = {
+            name: f"{source.node.id}/{source.output}" if isinstance(source, FromNode) else str(source.path)
+            for name, source in inputs.items()
+        }
+        identity = node_id(stage=stage, params=without_added(params, ADDED.get(stage, {})), parents=parents)
+        return self.nodes.setdefault(identity, Node(identity, stage, params, inputs, labels, n_devices))
+
+    def readers(self) -> dict[str, list[Node]]:
+        """Node id to the nodes that read something of it."""
+        found: dict[str, list[Node]] = {id: [] for id in self.nodes}
+        for node in self.nodes.values():
+            for parent in dict.fromkeys(node.parents):
+                found[parent.id].append(node)
+        return found

@@ -1,0 +1,259 @@
+"""Checks every name in a grid and finds where its data and weights come from; the result is a graph of nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from artifacts.errors import UsageError
+from artifacts.identity.keys import JSON
+from flows.plan.build import DataSource, build_graph
+from flows.plan.cell import ModelSource
+from flows.plan.graph import Graph
+from flows.plan.grid import GridConfig, MethodConfig
+from flows.plan.supervisors.supervisor import Spec
+from w2s_core.config import ModelConfig
+from w2s_core.data.cards import other_classes
+from w2s_core.data.datasets import DATASETS, Dataset
+from w2s_core.data.hub import CONVERTED, NotOnHubError, cached_file, resolve_hub
+from w2s_core.data.layouts import dataset_folder, folder_files
+from w2s_core.errors import DataError
+from w2s_core.methods.losses import LOSSES
+from w2s_core.methods.treatments import TREATMENTS
+from w2s_core.models.catalog import LADDERS, MODELS
+from w2s_core.models.families import check_family
+from w2s_core.registry import UnknownNameError, unknown_name
+
+METHODS: dict[str, MethodConfig] = {
+    **{name: MethodConfig(name=name, loss=LOSSES.get(name).params()) for name in LOSSES},
+    **{name: MethodConfig(name=name, labels=(TREATMENTS.get(name).params(),)) for name in TREATMENTS},
+}
+"""Methods that a grid may name: each loss, and naive finetuning after each treatment; others are given as a table."""
+
+
+SHARDED_OPTIMIZERS = ("adamw",)
+"""Those that work on weights of which every device has a share; the others mix them with tensors of their own."""
+
+
+RENAME = "give one of them another name"
+
+
+class Resolved(NamedTuple):
+    """A grid with its names looked up."""
+
+    graph: Graph
+    models: list[ModelConfig]
+    revisions: dict[str, str]
+    """``"<dataset or model> <hub id>@<revision>"`` to the commit that it stood for."""
+
+
+def resolve(config: GridConfig, revisions: Mapping[str, str], *, update: bool = False) -> Resolved:
+    """Look everything up.
+
+    Args:
+        config: the grid.
+        revisions: commits recorded by earlier runs of the grid.
+        update: ask the Hub again for every revision, instead of using recorded commits.
+
+    Raises:
+        UsageError: an unknown name, an impossible pair, a folder without the data; one line naming the field.
+    """
+    recorded = Revisions({} if update else revisions)
+    for field, values in {"datasets": config.datasets, "seeds": config.seeds}.items():
+        _refuse_repeated(field, list(values), "once is enough")
+    models = resolve_models(config)
+    methods = resolve_methods(config)
+    pairs = resolve_pairs(config, [model.name for model in models])
+    data = {name: _data_source(config, name, recorded) for name in config.datasets}
+    weights = {model.name: _model_source(model, recorded) for model in models}
+    graph = build_graph(config, models, methods, pairs, data, weights)
+    return Resolved(graph, models, recorded.used)
+
+
+def resolve_audits(config: GridConfig, revisions: Mapping[str, str], *, with_models: bool) -> Graph:
+    """The audits of a grid's datasets, and no other node.
+
+    Args:
+        config: the grid; of its models only the tokenizers are read.
+        revisions: commits recorded earlier.
+        with_models: whether texts are also measured in tokens.
+
+    Raises:
+        UsageError: as ``resolve``.
+    """
+    recorded = Revisions(revisions)
+    models = resolve_models(config) if with_models else []
+    data = {name: _data_source(config, name, recorded) for name in config.datasets}
+    weights = {model.name: _model_source(model, recorded) for model in models}
+    whole = build_graph(config, models, [], [], data, weights)
+    return Graph({id: node for id, node in whole.nodes.items() if node.stage == "audit"})
+
+
+class Revisions:
+    """Commits of Hub revisions: those recorded, and those asked for now."""
+
+    def __init__(self, recorded: Mapping[str, str]) -> None:
+        self._recorded = recorded
+        self.used: dict[str, str] = {}
+
+    def commit(self, kind: str, id: str, revision: str) -> str:
+        """The commit of ``revision`` of the Hub repository ``id``; ``kind`` is ``"dataset"`` or ``"model"``."""
+        name = _revision_name(kind, id, revision)
+        if name not in self.used:
+            self.used[name] = self._recorded.get(name) or resolve_hub(id, revision, kind)
+        return self.used[name]
+
+    def has(self, kind: str, id: str, revision: str) -> bool:
+        """Whether the commit is known without asking the Hub."""
+        name = _revision_name(kind, id, revision)
+        return name in self.used or name in self._recorded
+
+
+def _revision_name(kind: str, id: str, revision: str) -> str:
+    return f"{kind} {id}@{revision}"
+
+
+def resolve_models(config: GridConfig) -> list[ModelConfig]:
+    """The ladder, weakest first."""
+    if isinstance(config.models, str):
+        if config.models not in LADDERS:
+            raise UsageError("models: " + unknown_name("ladder", config.models, list(LADDERS)))
+        names: tuple[str | ModelConfig, ...] = LADDERS[config.models]
+    else:
+        names = config.models
+    models = [_named(MODELS, "models", "model", name) for name in names]
+    _refuse_repeated("models", [model.name for model in models], RENAME)
+    if len(models) < 2 and not config.self_training:
+        raise UsageError("models: a ladder needs at least two models, weakest first")
+    for model in models:
+        if model.devices > 1 and config.training.optimizer not in SHARDED_OPTIMIZERS:
+            raise UsageError(
+                f"training.optimizer: {config.training.optimizer} cannot train {model.name!r} on {model.devices} "
+                f"devices together; choose {' or '.join(SHARDED_OPTIMIZERS)}, or set its devices to 1"
+            )
+    return models
+
+
+def resolve_methods(config: GridConfig) -> list[MethodConfig]:
+    """The methods with all their parameters."""
+    methods = [_named(METHODS, "methods", "method", name) for name in config.methods]
+    _refuse_repeated("methods", [method.name for method in methods], RENAME)
+    return methods
+
+
+Named = TypeVar("Named", MethodConfig, ModelConfig)
+
+
+def _named(known: Mapping[str, Named], field: str, kind: str, name: str | Named) -> Named:
+    if not isinstance(name, str):
+        return name
+    if name not in known:
+        raise UsageError(f"{field}: {unknown_name(kind, name, list(known))}")
+    return known[name]
+
+
+def _refuse_repeated(field: str, values: list[Any], instead: str) -> None:
+    repeated = [value for value in values if values.count(value) > 1]
+    if repeated:
+        raise UsageError(f"{field}: {repeated[0]!r} stands there twice; {instead}")
+
+
+def resolve_pairs(config: GridConfig, ladder: list[str]) -> list[tuple[str, str]]:
+    """(supervisor, strong) pairs: weaker means earlier in the ladder, for a supervisor than all of its members."""
+    others = {spec.name: _rank(spec, ladder) for spec in config.supervisors}
+    _refuse_repeated("supervisors", [*ladder, *(spec.name for spec in config.supervisors)], RENAME)
+    if config.pairs == "all":
+        pairs = [(w, s) for i, w in enumerate(ladder) for s in ladder[i + 1 :]]
+        pairs += [(name, strong) for name, rank in others.items() for strong in ladder[rank + 1 :]]
+    else:
+        pairs = list(config.pairs)
+        _refuse_repeated("pairs", pairs, "once is enough")
+    for weak, strong in pairs:
+        for name, known in (weak, [*ladder, *others]), (strong, ladder):
+            if name not in known:
+                raise UsageError("pairs: " + unknown_name("model of the ladder", name, known))
+        if (others[weak] if weak in others else ladder.index(weak)) >= ladder.index(strong):
+            raise UsageError(
+                f"pairs: [{weak!r}, {strong!r}] is against the ladder's order ({' < '.join(ladder)}); "
+                "the weak model must stand earlier (self_training = true trains a model on its own labels)"
+            )
+    if config.self_training:
+        pairs += [(name, name) for name in ladder]
+    return pairs
+
+
+def _rank(spec: Spec, ladder: list[str]) -> int:
+    """Where the last of a supervisor's members stands; -1 where it has none."""
+    for name in spec.members:
+        if name not in ladder:
+            raise UsageError(f"supervisors: {spec.name}: {unknown_name('model of the ladder', name, ladder)}")
+    _refuse_repeated(f"supervisors: {spec.name}", list(spec.members), "once is enough")
+    return max(map(ladder.index, spec.members), default=-1)
+
+
+def _data_source(config: GridConfig, name: str, revisions: Revisions) -> DataSource:
+    try:
+        dataset = DATASETS.get(name)
+        limits = dataset.max_chars, dataset.setting
+        if config.source == "offline":
+            return DataSource({"kind": "offline", "world": config.world.model_dump()}, {}, *limits)
+        if config.source == "hub":
+            return DataSource(_hub_source(dataset, revisions), {}, *limits)
+        folder = Path(config.source).expanduser()
+        files, place = folder_files(folder, name), dataset_folder(folder, name)
+        classes = other_classes(place, dataset) if place is not None else {}
+        return DataSource({"kind": "folder", **({"classes": classes} if classes else {})}, files, *limits)
+    except UnknownNameError as error:
+        raise UsageError(f"datasets: {error}") from None
+    except DataError as error:
+        raise UsageError(f"source: {error}") from None
+
+
+def _hub_source(dataset: Dataset, revisions: Revisions) -> JSON:
+    """The repository that has the rows: the first of the dataset's ids that the Hub knows."""
+    ids = (dataset.hub_id, *dataset.hub_aliases)
+    refusals = []
+    # One with a recorded commit needs no Hub, and stays the one that is used.
+    for id in [id for id in ids if revisions.has("dataset", id, dataset.hub_revision)] or ids:
+        try:
+            return {
+                "kind": "hub",
+                "id": id,
+                "config": dataset.hub_config,
+                "revision": revisions.commit("dataset", id, dataset.hub_revision),
+                "splits": dict(dataset.splits),
+                "prefix": dataset.prefix,
+                "is_converted": dataset.hub_revision == CONVERTED,
+            }
+        except NotOnHubError as error:
+            refusals.append(str(error))
+    tried = f" ({', '.join(dataset.hub_aliases)} tried, too)" if dataset.hub_aliases else ""
+    raise DataError(refusals[0] + tried)
+
+
+def _model_source(model: ModelConfig, revisions: Revisions) -> ModelSource:
+    if model.pretrain is not None:
+        return ModelSource("offline")
+    folder = Path(model.path).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise UsageError(f"models: {model.name}: {folder} has no config.json, so it is no model")
+        _check_family(model, folder / "config.json")
+        return ModelSource("folder", folder=folder.absolute())
+    if folder.is_absolute() or model.path.startswith((".", "~")):
+        raise UsageError(f"models: {model.name}: no folder {folder}")
+    try:
+        commit = revisions.commit("model", model.path, model.revision)
+    except DataError as error:
+        raise UsageError(f"models: {model.name}: {error}") from None
+    if (cached := cached_file(model.path, commit, "config.json")) is not None:
+        _check_family(model, cached)
+    return ModelSource("hub", hub={"id": model.path, "revision": commit})
+
+
+def _check_family(model: ModelConfig, file: Path) -> None:
+    try:
+        check_family(model, file)
+    except DataError as error:
+        raise UsageError(f"models: {model.name}: {error}") from None

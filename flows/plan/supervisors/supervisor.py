@@ -1,0 +1,49 @@
+"""Who gives the weak labels, besides finetuned models of the ladder: the kinds that a grid's ``supervisors`` may have.
+
+A kind is what it takes in a grid's file, and one builder over a ``Cell``; each has a file of its own here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from flows.plan.cell import Cell, Labels
+from flows.plan.graph import Node
+from w2s_core.config import Frozen, Name
+from w2s_core.registry import Registry
+
+
+class Spec(Frozen):
+    """What a grid says of a supervisor; each kind adds its own fields, of which ``kind`` tells it from the others."""
+
+    name: Name
+    kind: str
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Models of the ladder that it needs; it supervises those that are stronger than all of them."""
+        return ()
+
+
+class Supervision(NamedTuple):
+    """A supervisor in one cell."""
+
+    labels: Labels
+    score: Node
+    """Of these labels."""
+    reference: Node | None = None
+    """The score that counts as ``weak`` in a PGR; None: that of the labels."""
+
+
+class Supervisor(NamedTuple):
+    """A kind of supervisor."""
+
+    spec: type[Spec]
+    build: Callable[[Cell, Any], Supervision]
+    """Adds what it needs to a cell's graph."""
+
+
+SUPERVISORS: Registry[Supervisor] = Registry(
+    "kind of supervisor", param="supervisors.kind", modules=("flows.plan.supervisors.*",)
+)

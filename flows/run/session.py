@@ -1,0 +1,250 @@
+"""A grid in hand: its plan, and what has to happen around a run of it (grid file, results, retention).
+
+Light: imports no torch and no Prefect, so that a grid with nothing to do is answered at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Set
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from artifacts.errors import CorruptArtifact, MissingArtifact, Stopped
+from artifacts.identity.digests import ExternalDigests
+from artifacts.identity.fingerprint import Sources
+from artifacts.store.contract import SWEEPING, Store, outlast_gc
+from artifacts.store.grids import GridNode, GridRun, Grids, OpenRun, State
+from artifacts.store.manifest import Manifest
+from artifacts.waiting import NOW
+from flows.home import Home, output_kinds
+from flows.plan.compare import Keys, Plan, Status, make_plan
+from flows.plan.graph import Node
+from flows.plan.grid import GridConfig
+from flows.plan.naming import difference
+from flows.plan.resolve import resolve
+from flows.run.drain import Drain, Outcome, Report, Submit
+from tasks import PACKAGE
+from w2s_core.stages import STAGES
+
+
+@dataclass(slots=True)
+class Session:
+    """One grid against one store.
+
+    Attributes:
+        listeners: told of every change of a node, as ``flows.run.drain.Drain`` reports it.
+        outcome: what the last run did; None before it.
+        manifests: node id to manifest, of every node that is known to be done.
+    """
+
+    config: GridConfig
+    home: Home
+    store: Store
+    keys: Keys
+    plan: Plan
+    revisions: Mapping[str, str]
+    listeners: list[Report] = field(default_factory=list)
+    outcome: Outcome | None = None
+    manifests: Mapping[str, Manifest] = field(default_factory=dict)
+
+    @classmethod
+    def open(
+        cls,
+        config: GridConfig,
+        home: Home,
+        *,
+        update: bool = False,
+        rehash: bool = False,
+        is_patient: bool = False,
+    ) -> Session:
+        """Resolve a grid and plan it; writes nothing but the cache of digests.
+
+        Args:
+            config: the grid.
+            home: the project.
+            update: move Hub revisions to what they stand for today.
+            rehash: ignore the cache of digests of external files.
+            is_patient: wait where the store is away for a while.
+
+        Raises:
+            W2sError: what is wrong with the grid, its inputs, the store or the code.
+        """
+        store = home.open_store(is_patient=is_patient)
+        recorded = Grids(store).revisions(config.name)
+        resolved = resolve(config, recorded, update=update)
+        keys = Keys(Sources.on_disk(PACKAGE), ExternalDigests(home.digests, rehash=rehash))
+        plan = make_plan(resolved.graph, store.listing(), keys)
+        return cls(config, home, store, keys, plan, resolved.revisions)
+
+    def run(self, submit: Submit, n_at_once: int) -> Outcome:
+        """Bring the plan to its end, then write down what there is, however it ended."""
+        with self.recorded():
+            return self.drain(self.plan, submit, n_at_once)
+
+    def drain(self, plan: Plan, submit: Submit, n_at_once: int) -> Outcome:
+        """Bring the plan, or a part of it, to its end; writes nothing down."""
+        drain = Drain(plan, self.keys, self.store, submit, self._report, n_at_once, self._adopt)
+        self.outcome, self.manifests = drain.outcome, drain.manifests
+        return drain.run()
+
+    @contextmanager
+    def recorded(self) -> Iterator[Callable[[], None]]:
+        """Write a run down, from beginning to end: grid file, retention, results.
+
+        What the plan counts as done may have gone before the grid file kept it; then ``plan`` is another.
+
+        Yields:
+            Writes down what is known so far, and brings the results up to it.
+
+        Raises:
+            UsageError: another definition is running under this name.
+        """
+        self.manifests = self._done()
+        open_run = Grids(self.store).start(self._record(self.manifests))
+
+        def update() -> None:
+            open_run.update(self._record(self.manifests))
+            self._rebuild()
+
+        state: State = "interrupted"
+        try:
+            self._make_sure()
+            yield update
+            state = "complete" if self.manifests.keys() == self.plan.graph.nodes.keys() else "failed"
+        finally:
+            self._evict(self.manifests, open_run)
+            open_run.finish(self._record(self.manifests), state)
+            self._rebuild()
+
+    def look_again(self) -> None:
+        """Plan anew, with the code and the inputs of before: others may have made what was missing."""
+        self.plan = make_plan(self.plan.graph, self.store.listing(), self.keys)
+        self.manifests = self._done()
+
+    def _done(self) -> dict[str, Manifest]:
+        """What the plan counts as done."""
+        return {
+            id: entry.manifest
+            for id, entry in self.plan.planned.items()
+            if entry.manifest is not None and (entry.status is Status.FRESH or entry.cause == "evicted")
+        }
+
+    def _make_sure(self) -> bool:
+        """See whether what is done is still there, now that the grid file keeps it; plan anew where it is not."""
+        done = self._done().values()
+        outlast_gc(self.store, {(manifest.stage, manifest.key) for manifest in done})
+        listing = self.store.listing()
+        is_there = all(listing.get(manifest.stage, manifest.key) == manifest for manifest in done)
+        if not is_there:
+            self.look_again()
+        return is_there
+
+    def _adopt(self, made: Manifest) -> None:
+        """Keep an artifact that this grid relies on from now on, and that was made as another node."""
+        Grids(self.store).adopt(self.config.name, made.stage, made.key)
+        outlast_gc(self.store, {(made.stage, made.key)})
+
+    @property
+    def changed(self) -> str | None:
+        """One line where another definition gives up its name to this one; None where none does."""
+        replaced = Grids(self.store).replaced_by(self._record({}))
+        if replaced is None:
+            return None
+        told = difference(replaced.run.config, self.config)
+        return f"{self.config.name} has changed since its last run ({told}); what it was stays as {replaced.version}"
+
+    @property
+    def audits(self) -> list[Manifest]:
+        """The audits that are done, after a run; their metrics say what was found."""
+        return [manifest for manifest in self.manifests.values() if manifest.stage == "audit"]
+
+    def record_fresh(self) -> bool:
+        """Write down a grid in which nothing was to do, unless its last run says just that.
+
+        Returns:
+            Whether that is still so: what was there may have gone before the grid file kept it; then ``plan`` is new.
+
+        Raises:
+            UsageError: another definition is running under this name.
+        """
+        record = self._record(self._done())
+        grids = Grids(self.store)
+        if not grids.is_latest(record):
+            open_run = grids.start(record)
+            is_fresh = self._make_sure()
+            open_run.finish(record if is_fresh else self._record(self.manifests), "complete" if is_fresh else "failed")
+            self._rebuild()
+            return is_fresh
+        if not self._make_sure():
+            return False
+        from artifacts.results.build import shows
+
+        if not shows(self.home.results, grids.runs(self.config.name)[-1].id):
+            self._rebuild()
+        return True
+
+    def _record(self, manifests: Mapping[str, Manifest]) -> GridRun:
+        """The run as the grid file has it, with the keys that are known."""
+
+        def key(node: Node | None) -> str | None:
+            return manifests[node.id].key if node is not None and node.id in manifests else None
+
+        graph = self.plan.graph
+        return GridRun(
+            config=self.config.model_dump(mode="json"),
+            revisions=dict(self.revisions),
+            nodes=[GridNode(n.id, n.stage, dict(n.labels), key(n)) for n in graph.nodes.values()],
+            pairs=[
+                {
+                    "dataset": pair.dataset,
+                    "weak": pair.weak,
+                    "strong": pair.strong,
+                    "method": pair.method,
+                    "seed": pair.seed,
+                    "weak_score": key(pair.weak_score),
+                    "transfer_score": key(pair.transfer_score),
+                    "ceiling_score": key(pair.ceiling_score),
+                    **{name: key(node) for name, node in pair.unusual.items()},
+                }
+                for pair in graph.pairs
+            ],
+        )
+
+    def _evict(self, manifests: Mapping[str, Manifest], run: OpenRun) -> None:
+        """Remove the weights that the grid does not want to keep, unless something of it, or another run, waits."""
+        if self.config.retention == "all":
+            return
+        in_use = Grids(self.store).in_use(besides=run)
+        readers = self.plan.graph.readers()
+        for node in self.plan.graph.nodes.values():
+            of_node = readers[node.id]
+            is_awaited = any(reader.id not in manifests for reader in of_node)
+            is_base = any(STAGES[reader.stage].runs == "training" for reader in of_node)
+            is_supervisor = any(reader.makes("labels") for reader in of_node)
+            is_kept = is_base or (is_supervisor and self.config.retention == "supervisors")
+            if node.makes("model") and node.id in manifests and not is_awaited and not is_kept:
+                self._evict_one(manifests[node.id], in_use)
+
+    def _evict_one(self, made: Manifest, in_use: Callable[[], Set[str]]) -> None:
+        with ExitStack() as claimed:
+            try:
+                claimed.enter_context(self.store.claim(made.stage, made.key, label=SWEEPING, stop=NOW))
+            except Stopped:
+                return  # somebody is making them again, or removing them
+            # Asked while the claim is held, see ``store.outlast_gc``.
+            if not {made.node, made.key} & in_use():
+                self.store.evict(made.stage, made.key, "model")
+
+    def _rebuild(self) -> None:
+        from artifacts.results.build import build  # needs DuckDB, which a plan does not load
+
+        try:
+            build(self.store, self.home.results, output_kinds())
+        except (MissingArtifact, CorruptArtifact):
+            # ``gc`` may have removed what no grid needs after it was listed; what is broken is so the second time, too.
+            build(self.store, self.home.results, output_kinds())
+
+    def _report(self, *report: Any) -> None:
+        for listener in self.listeners:
+            listener(*report)

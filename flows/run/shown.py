@@ -1,0 +1,148 @@
+"""What a flow run shows in the Prefect UI beside its logs: artifacts of plan, progress, PGR, figures and audits.
+
+Everything here is a copy for people; what is true is in the store and in ``results.duckdb``.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import socket
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+
+from artifacts.identity.keys import JSON
+from artifacts.store.manifest import Manifest
+from flows.home import Home
+from flows.plan.compare import Plan, Planned, Status
+from flows.plan.graph import Node
+from flows.report.figures import write_figures
+from flows.report.tables import HEADINGS, cell
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ENDED = ("ran", "reused", "failed", "blocked")
+"""What ``flows.run.drain`` reports of a node that is over."""
+
+
+def show_plan(plan: Plan) -> None:
+    """A table of every node, those that will run first: fresh, stale and why, or what it depends on."""
+    rows = [_planned_row(entry) for entry in plan.pending]
+    rows += [_planned_row(entry) for entry in plan.planned.values() if entry.status is Status.FRESH]
+    create_table_artifact(
+        table=rows,
+        key="plan",
+        description=f"{plan.count(Status.STALE)} of {len(rows)} stages are stale and will run, "
+        f"{plan.count(Status.DEPENDS)} depend on those, {plan.count(Status.FRESH)} are fresh "
+        f"({plan.hours_saved:.2f} h saved)",
+    )
+
+
+def _planned_row(entry: Planned) -> dict[str, JSON]:
+    is_fresh = entry.status is Status.FRESH
+    seconds = entry.manifest.timings["seconds"] if is_fresh and entry.manifest else None
+    return {
+        "status": entry.status.value,
+        "stage": entry.node.stage,
+        "node": entry.node.name,
+        "why": entry.reason,
+        "hours saved": "" if seconds is None else f"{seconds / 3600:.4f}",
+    }
+
+
+def show_audits(audits: Iterable[Manifest]) -> None:
+    """A table of what the audits found, if there are any."""
+    rows = [{"dataset": audit.labels["dataset"], **audit.metrics} for audit in audits]
+    if rows:
+        n_sound = sum(row["verdict"] == "ok" for row in rows)
+        create_table_artifact(
+            table=rows, key="audit", description=f"{n_sound} of {len(rows)} datasets are sound in every check"
+        )
+
+
+def show_table(table: pa.Table, key: str, description: str) -> None:
+    """A table in the words and digits of the terminal."""
+    rows = [{HEADINGS.get(name, name): cell(name, value) for name, value in row.items()} for row in table.to_pylist()]
+    create_table_artifact(table=rows, key=artifact_key(key), description=description)
+
+
+def show_figures(home: Home, grid: str, key: str) -> None:
+    """The figures of a grid, which are written to the home; the page holds copies of them.
+
+    Raises:
+        UsageError: there is nothing to draw, or the files cannot be written.
+    """
+    written = write_figures(home.results, grid, home.figures(grid))
+    lines = [f"In `{home.figures(grid)}` on {socket.gethostname()}: {', '.join(path.name for path in written)}."]
+    for path in written:
+        if path.suffix == ".png":
+            image = base64.b64encode(path.read_bytes()).decode()
+            lines.append(f"![{path.stem} of {grid}](data:image/png;base64,{image})")
+    create_markdown_artifact("\n\n".join(lines), key=artifact_key(key), description=f"Figures, grid {grid}")
+
+
+def artifact_key(name: str) -> str:
+    """A name in the letters that Prefect allows for artifacts."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+class Progress:
+    """How many stages of a grid are over, as an artifact; call it with every report of ``flows.run.drain``."""
+
+    def __init__(self, n_nodes: int) -> None:
+        self._n_nodes = n_nodes
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._n_elsewhere = 0
+        self._shown = 0
+        self._artifact = create_progress_artifact(
+            progress=0 if n_nodes else 100, key="progress", description=f"0 of {n_nodes} stages"
+        )
+
+    def __call__(self, event: str, node: Node, seconds: float) -> None:
+        """Count a node that is over; from any thread."""
+        with self._lock:
+            self._counts[event] += event in ENDED
+
+    def add(self, counts: Mapping[str, int]) -> None:
+        """Count nodes that are over, by what became of them."""
+        with self._lock:
+            self._counts.update(counts)
+
+    def settle(self, n_left: int) -> None:
+        """Count as reused what other runs have made of it, by how many nodes are left to do."""
+        with self._lock:
+            n_done = self._n_nodes - n_left
+            self._n_elsewhere = max(0, n_done - self._counts["ran"] - self._counts["reused"])
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How many nodes ran, were reused, failed or were not tried."""
+        with self._lock:
+            return self._counts + Counter(reused=self._n_elsewhere)
+
+    def show(self) -> None:
+        """Bring the artifact up to date, if there is something new."""
+        counts = self.counts
+        n_ended = sum(counts.values())
+        if n_ended == self._shown:
+            return
+        self._shown = n_ended
+        words = ", ".join(f"{counts[event]} {event}" for event in ENDED if counts.get(event))
+        assert isinstance(self._artifact, UUID)
+        update_progress_artifact(
+            artifact_id=self._artifact,
+            progress=100 * min(1.0, n_ended / self._n_nodes),
+            description=f"{n_ended} of {self._n_nodes} stages: {words}",
+        )

@@ -1,0 +1,137 @@
+"""Supervisors besides the models of the ladder: which pairs they are in, and what a student gets of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from artifacts.errors import UsageError
+from flows.plan.graph import FromNode, Graph, Node, Pair
+from flows.plan.load import parse_grid
+from flows.plan.resolve import resolve
+
+MODELS = ["offline-s", "offline-m", "offline-l"]
+ENSEMBLE = {"name": "both", "kind": "ensemble", "models": ["offline-m", "offline-s"]}
+
+
+def graph_of(**fields: Any) -> Graph:
+    config = parse_grid({"datasets": ["sst2"], "models": MODELS, "methods": ["xent"], **fields}, "test")
+    return resolve(config, {}).graph
+
+
+def pairs_of(graph: Graph, weak: str) -> list[Pair]:
+    return [pair for pair in graph.pairs if pair.weak == weak]
+
+
+def parent(node: Node, name: str) -> Node:
+    source = node.inputs[name]
+    assert isinstance(source, FromNode)
+    return source.node
+
+
+def people(folder: Path) -> dict[str, str]:
+    (folder / "sst2.csv").write_text("id,prob\n")
+    return {"name": "people", "kind": "labels", "path": str(folder / "{dataset}.csv")}
+
+
+def test_ensemble_supervises_what_is_stronger_than_all_of_its_members() -> None:
+    [pair] = pairs_of(graph_of(supervisors=[ENSEMBLE]), "both")
+
+    student = parent(pair.transfer_score, "model")
+    combined = parent(student, "labels")
+    assert pair.strong == "offline-l"
+    assert combined.stage == "combine"
+    assert [n.labels["model"] for n in combined.parents] == ["offline-s", "offline-m"]
+
+
+def test_ensemble_is_compared_with_its_strongest_member_and_its_labels_are_judged() -> None:
+    graph = graph_of(supervisors=[ENSEMBLE])
+
+    [pair] = pairs_of(graph, "both")
+    [plain] = pairs_of(graph, "offline-m")
+    assert pair.weak_score is plain.weak_score
+    assert pair.supervisor_score is not None
+    assert pair.supervisor_score.stage == "judge"
+    assert pair.ceiling_score is plain.ceiling_score
+
+
+def test_ensemble_adds_no_training_but_its_students() -> None:
+    def trainings(graph: Graph) -> set[str]:
+        return {node.id for node in graph.nodes.values() if node.stage == "train_gt"}
+
+    assert trainings(graph_of(supervisors=[ENSEMBLE])) == trainings(graph_of())
+
+
+def test_labels_of_a_file_supervise_every_model_and_are_imported_once(tmp_path: Path) -> None:
+    graph = graph_of(supervisors=[people(tmp_path)], seeds=[0, 1])
+
+    assert [pair.strong for pair in pairs_of(graph, "people")] == MODELS * 2
+    assert len({pair.weak_score for pair in pairs_of(graph, "people")}) == 1
+    assert [node.stage for node in graph.nodes.values()].count("import_labels") == 1
+
+
+def test_file_that_is_not_there_is_one_line_that_says_where_its_rows_are_from(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as refusal:
+        graph_of(supervisors=[{"name": "people", "kind": "labels", "path": str(tmp_path / "{dataset}.csv")}])
+
+    assert str(refusal.value).startswith(f"supervisors: people: no file {tmp_path}/sst2.csv; ")
+    assert "`w2s show sst2 --ids --grid GRID`" in str(refusal.value)
+
+
+def test_pairs_may_name_supervisors() -> None:
+    graph = graph_of(supervisors=[ENSEMBLE], pairs=[["both", "offline-l"]])
+
+    assert [(pair.weak, pair.strong) for pair in graph.pairs] == [("both", "offline-l")]
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        ({"supervisors": [ENSEMBLE], "pairs": [["both", "offline-m"]]}, "is against the ladder's order"),
+        ({"supervisors": [ENSEMBLE], "pairs": [["botch", "offline-l"]]}, "did you mean both"),
+        ({"supervisors": [ENSEMBLE], "pairs": [["offline-s", "both"]]}, "unknown model of the ladder 'both'"),
+        ({"supervisors": [{**ENSEMBLE, "models": ["offline-s", "offline-x"]}]}, "supervisors: both: unknown model"),
+        ({"supervisors": [{**ENSEMBLE, "models": ["offline-s"] * 2}]}, "supervisors: both: 'offline-s' stands there"),
+        ({"supervisors": [{**ENSEMBLE, "name": "offline-s"}]}, "supervisors: 'offline-s' stands there twice"),
+        ({"supervisors": [{**ENSEMBLE, "models": ["offline-s"]}]}, "supervisors.0.ensemble.models"),
+        ({"supervisors": [{**ENSEMBLE, "kind": "ensembl"}]}, "supervisors.0"),
+    ],
+)
+def test_supervisor_that_cannot_be_is_one_line_that_names_the_field(fields: dict[str, Any], line: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        graph_of(**fields)
+
+    assert line in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_treatments_stand_between_the_supervisor_and_the_student_in_their_order() -> None:
+    twice = {"name": "twice", "labels": [{"kind": "harden"}, {"kind": "harden"}]}
+    [pair] = graph_of(methods=["harden", twice], pairs=[["offline-s", "offline-l"]]).pairs[1:]
+
+    student = parent(pair.transfer_score, "model")
+    second = parent(student, "labels")
+    first = parent(second, "transfer_train")
+    assert [first.stage, second.stage] == ["treat", "treat"]
+    assert parent(first, "transfer_train").stage == "weak_labels"
+    assert parent(student, "validation_labels") is second
+
+
+def test_treated_labels_are_shared_by_methods() -> None:
+    bold = {"name": "bold", "labels": [{"kind": "harden"}], "loss": {"loss": "logconf"}}
+    graph = graph_of(methods=["harden", bold], pairs=[["offline-s", "offline-l"]])
+
+    assert [node.stage for node in graph.nodes.values()].count("treat") == 1
+
+
+def test_grid_is_the_same_after_it_went_through_json() -> None:
+    fields = {
+        "supervisors": [ENSEMBLE],
+        "methods": [{"name": "m", "labels": [{"kind": "harden"}], "loss": {"loss": "kl"}}],
+    }
+    config = parse_grid({"datasets": ["sst2"], "models": MODELS, **fields}, "test")
+
+    assert parse_grid(json.loads(config.model_dump_json()), "again") == config

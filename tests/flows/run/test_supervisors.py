@@ -1,0 +1,59 @@
+"""Supervisors besides the ladder, from a grid to its results."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from artifacts.results.query import run_query
+from flows.cli.data import show_examples
+from tests.harness import TINY, Project
+
+MODELS = [*TINY["models"], {**TINY["models"][1], "name": "l", "lr": 0.02}]
+
+
+def label_all(folder: Path, prob: str) -> dict[str, Any]:
+    """A supervisor that says the same of every row that there is to label."""
+    grid = folder / "grid.toml"
+    grid.write_text('datasets = ["sst2"]\n[data]\nn_train = 24\nn_validation = 8\nn_test = 12\n')
+    show_examples("sst2", ids=True, grid=str(grid), output=folder / "rows.csv", format="csv", n=1)
+    with (folder / "rows.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert set(rows[0]) == {"split", "id", "passage", "prompt"}
+    (folder / "given.csv").write_text("id,prob\n" + "".join(f"{row['id']},{prob}\n" for row in rows))
+    return {"name": "people", "kind": "labels", "path": str(folder / "given.csv")}
+
+
+def accuracies(project: Project, weak: str) -> dict[str, Any]:
+    sql = f"SELECT weak_acc, supervisor_acc, ceiling_plain_acc, ceiling_acc FROM pgr WHERE weak = '{weak}'"
+    [row] = run_query(project.home / "results.duckdb", sql).to_pylist()
+    return row
+
+
+def test_students_of_other_supervisors_land_with_the_accuracy_of_their_labels(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    ensemble = {"name": "both", "kind": "ensemble", "models": ["s", "m"]}
+    supervisors = [label_all(tmp_path, "1"), ensemble]
+
+    ran = project.run({**TINY, "models": MODELS, "supervisors": supervisors, "pairs": [["people", "m"], ["both", "l"]]})
+
+    assert ran.failed == []
+    assert ran.stages["import_labels"] == ran.stages["combine"] == 1
+    scores = run_query(project.home / "results.duckdb", "SELECT kind, supervisor, accuracy FROM scores").to_pylist()
+    judged = {row["supervisor"]: row["accuracy"] for row in scores if row["kind"] == "labels"}
+    # Half of a balanced test split is of the class that it always names.
+    assert judged["people"] == 0.5
+    for name in judged:
+        found = accuracies(project, name)
+        assert found["supervisor_acc"] == judged[name]
+        assert found["ceiling_plain_acc"] == found["ceiling_acc"]
+    assert accuracies(project, "people")["weak_acc"] == judged["people"]
+    # With two classes, the student is right where it agrees with right labels, or differs from wrong ones.
+    sql = """SELECT agreement.transfer_acc, agreement_right AS r, agreement_wrong AS w, supervisor_acc AS s
+        FROM agreement JOIN pgr USING (grid, dataset, weak, strong, method, seed)"""
+    for row in run_query(project.home / "results.duckdb", sql).to_pylist():
+        agreeing, differing = (row["r"] or 0) * row["s"], (1 - (row["w"] or 0)) * (1 - row["s"])
+        assert row["transfer_acc"] == pytest.approx(agreeing + differing)

@@ -1,0 +1,138 @@
+"""The training stages: what they read, write and measure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.tiny_models import model_params, prob_of_1, tiny_base, toy_rows, training_params, write_rows
+from w2s_core.data.rows import write_weak_probs
+from w2s_core.entries.train import train_gt, train_w2s
+from w2s_core.errors import DataError
+from w2s_core.models.classifier import load
+from w2s_core.watch import Silent
+
+N_TRAIN, N_VALIDATION = 160, 30
+
+
+class Recorder(Silent):
+    """Keeps the curve."""
+
+    def __init__(self, eval_at: tuple[float, ...]) -> None:
+        super().__init__(eval_at=eval_at)
+        self.rows: list[Mapping[str, float]] = []
+
+    def curve(self, rows: Sequence[Mapping[str, float]]) -> None:
+        self.rows += rows
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> dict[str, Path]:
+    train, validation = toy_rows(N_TRAIN), toy_rows(N_VALIDATION, seed=1)
+    paths = {
+        "base": tiny_base(tmp_path / "base"),
+        "train": write_rows(tmp_path / "train.parquet", train),
+        "validation": write_rows(tmp_path / "validation.parquet", validation),
+        "labels": tmp_path / "labels.parquet",
+        "validation_labels": tmp_path / "validation_labels.parquet",
+    }
+    # A supervisor that is sure, and right but for a few of the training rows, in another order of rows.
+    for rows, name, n_wrong in ((train, "labels", N_TRAIN // 16), (validation, "validation_labels", 0)):
+        probs = 0.02 + 0.96 * rows.gt_labels
+        probs[:n_wrong] = 1 - probs[:n_wrong]
+        write_weak_probs(paths[name], rows.ids[::-1], probs[::-1])
+    return paths
+
+
+def params(**changes: Any) -> dict[str, Any]:
+    return {
+        "setting": "classify",
+        "model": model_params(head="small"),
+        "training": training_params(epochs=6),
+        "loss": {"loss": "xent"},
+        "seed": 0,
+    } | changes
+
+
+def out(tmp_path: Path) -> Path:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    return folder
+
+
+def ground_truth(inputs: dict[str, Path]) -> dict[str, Path]:
+    return {name: inputs[name] for name in ("base", "train", "validation")}
+
+
+def test_ground_truth_training_reports_itself(inputs: dict[str, Path], tmp_path: Path) -> None:
+    metrics = train_gt(params(), ground_truth(inputs), out(tmp_path), Silent())
+    assert metrics.keys() == {
+        "n_train", "n_truncated", "n_steps", "train_loss", "near_chance", "train_label_accuracy",
+        "validation_accuracy",
+    }  # fmt: skip
+    assert metrics["near_chance"] is False
+    assert (metrics["n_train"], metrics["n_steps"], metrics["train_label_accuracy"]) == (N_TRAIN, 120, 1.0)
+    assert metrics["validation_accuracy"] > 0.9
+
+
+def test_saved_model_is_the_trained_one(inputs: dict[str, Path], tmp_path: Path) -> None:
+    metrics = train_gt(params(), ground_truth(inputs), out(tmp_path), Silent())
+    validation = toy_rows(N_VALIDATION, seed=1)
+    probs = prob_of_1(load(tmp_path / "out" / "model"), validation, Silent())
+    assert metrics["validation_accuracy"] == np.mean((probs > 0.5) == validation.gt_labels)
+
+
+def test_model_with_adapters_is_saved_merged(inputs: dict[str, Path], tmp_path: Path) -> None:
+    model = model_params(head="small", lora={"rank": 4, "alpha": 8.0, "dropout": 0.0})
+    metrics = train_gt(params(model=model), ground_truth(inputs), out(tmp_path), Silent())
+    validation = toy_rows(N_VALIDATION, seed=1)
+    probs = prob_of_1(load(tmp_path / "out" / "model"), validation, Silent())
+    assert metrics["validation_accuracy"] == np.mean((probs > 0.5) == validation.gt_labels)
+
+
+def test_student_learns_the_labels_joined_by_id(inputs: dict[str, Path], tmp_path: Path) -> None:
+    metrics = train_w2s(params(), inputs, out(tmp_path), Silent())
+    assert metrics["train_label_accuracy"] == 0.9375
+    assert metrics["validation_accuracy"] == metrics["validation_agreement"] > 0.8
+
+
+def test_student_never_sees_ground_truth(inputs: dict[str, Path], tmp_path: Path) -> None:
+    first = train_w2s(params(), inputs, out(tmp_path), Silent())
+    rows = toy_rows(N_TRAIN)
+    rows.gt_labels[:] = 1
+    write_rows(inputs["train"], rows)
+    (tmp_path / "again").mkdir()
+    second = train_w2s(params(), inputs, tmp_path / "again", Silent())
+    assert first["validation_agreement"] == second["validation_agreement"]
+    weights = "model/model.safetensors"
+    assert (tmp_path / "out" / weights).read_bytes() == (tmp_path / "again" / weights).read_bytes()
+
+
+def test_curve_has_accuracies_against_truth_and_own_labels(inputs: dict[str, Path], tmp_path: Path) -> None:
+    validation = toy_rows(N_VALIDATION, seed=1)
+    write_weak_probs(inputs["validation_labels"], validation.ids, 1.0 - validation.gt_labels)
+    watch = Recorder(eval_at=(0.25, 0.5))
+    metrics = train_w2s(params(), inputs, out(tmp_path), watch)
+    evaluated = [row for row in watch.rows if "gt_accuracy" in row]
+    assert [row["step"] for row in evaluated] == [30, 60, 120]
+    assert all(row["gt_accuracy"] + row["label_accuracy"] == pytest.approx(1) for row in evaluated)
+    assert evaluated[-1]["gt_accuracy"] == metrics["validation_accuracy"] > 0.8
+
+
+def test_training_that_stays_near_chance_says_so(inputs: dict[str, Path], tmp_path: Path) -> None:
+    rows = toy_rows(N_TRAIN)
+    coins = np.random.default_rng(0).choice([0.1, 0.9], N_TRAIN)
+    write_weak_probs(inputs["labels"], rows.ids, coins)
+    unlearnable = train_w2s(params(training=training_params(epochs=1)), inputs, out(tmp_path), Silent())
+    assert unlearnable["near_chance"] is True
+
+
+@pytest.mark.parametrize("name", ["labels", "validation_labels"])
+def test_row_without_a_weak_label_is_named(name: str, inputs: dict[str, Path], tmp_path: Path) -> None:
+    write_weak_probs(inputs[name], ["row-0-0", "row-1-0"], np.array([0.5, 0.5]))
+    with pytest.raises(DataError, match=rf"{name}\.parquet: .* rows have no weak label, such as 'row-\d-1'"):
+        train_w2s(params(), inputs, out(tmp_path), Silent())

@@ -1,0 +1,189 @@
+"""What must not change a training: how a batch is cut and ordered, and what runs before it or beside it.
+
+For every loss that is registered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tests.harness import context
+from tests.tiny_models import CLASSIFY, LOSS_PARAMS, model_params, tiny_base, toy_rows, training_params
+from w2s_core.data.rows import two_classes
+from w2s_core.methods import losses
+from w2s_core.methods.losses import LOSSES, Batch, tie_ranks
+from w2s_core.models.classifier import build
+from w2s_core.settings.setting import Forward
+from w2s_core.training import backward
+from w2s_core.training.fit import Recipe, fit
+from w2s_core.watch import Silent
+
+B = 32
+SIZES = (1, 4, B)
+"""Examples in a micro-batch."""
+HALFWAY = 0.5
+"""Progress at which every loss has its full weights."""
+ROUNDING = 1e-5
+
+CASES = {**LOSS_PARAMS, "logconf match_prior": LOSS_PARAMS["logconf"] | {"threshold": "match_prior"}}
+
+each_loss = pytest.mark.parametrize("loss", CASES.values(), ids=CASES)
+
+
+class Step(NamedTuple):
+    """What one batch gave."""
+
+    gradient: Tensor
+    hardened: dict[int, float]
+    """By example."""
+    margins: dict[int, float]
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    return tiny_base(tmp_path / "base", resid_pdrop=0.1, embd_pdrop=0.1)
+
+
+@pytest.fixture
+def step(base: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Step]:
+    """Computes the gradient of one batch, in micro-batches of so many examples."""
+    rows = toy_rows(B)
+    classifier = build(model_params(head="small"), base, seed=0)
+    # A head as large as a trained one: probabilities that differ, and a gradient in every layer.
+    torch.nn.init.normal_(classifier.head.weight, generator=torch.Generator().manual_seed(0))
+    classifier.eval()
+    forward = Forward(CLASSIFY, classifier, CLASSIFY.encode(rows, classifier, Silent().scratch))
+    targets = torch.from_numpy(two_classes(np.random.default_rng(0).random(B)))
+    ties = torch.from_numpy(tie_ranks(rows.ids))
+    example = {int(tie): i for i, tie in enumerate(ties)}
+    harden_top = losses.harden_top
+
+    def gradient(loss: Mapping[str, Any], size: int, order: np.ndarray, fixed: bool) -> Step:
+        hardened: dict[int, float] = {}
+        margins: dict[int, float] = {}
+
+        def recorded(logits: Tensor, batch_ties: Tensor, *more: Any) -> Tensor:
+            found = batch_ties % 2 if fixed else harden_top(logits, batch_ties, *more)
+            for tie, value, (zero, one) in zip(batch_ties, found, logits.detach(), strict=True):
+                hardened[example[int(tie)]] = float(value)
+                margins[example[int(tie)]] = float(one - zero)
+            return found.double()
+
+        def objective(logits: Tensor, batch: np.ndarray) -> losses.Value:
+            entry = LOSSES.get(loss["loss"])
+            return entry.of(logits, Batch(targets[batch], ties[batch], HALFWAY), entry.params(**loss))
+
+        def portions(lengths: np.ndarray, rows: np.ndarray, micro_tokens: int) -> list[np.ndarray]:
+            return [rows[i : i + size] for i in range(0, len(rows), size)]
+
+        monkeypatch.setattr(losses, "harden_top", recorded)
+        monkeypatch.setattr(backward, "micro_batches", portions)
+        backward.set_gradient(forward, order, 0, objective)
+        return Step(torch.cat([p.grad.flatten() for p in classifier.parameters()]), hardened, margins)
+
+    return gradient
+
+
+def test_every_loss_is_tested() -> None:
+    assert LOSS_PARAMS.keys() == set(LOSSES.names())
+
+
+@each_loss
+def test_micro_batches_do_not_change_the_gradient(loss: dict[str, Any], step: Callable[..., Step]) -> None:
+    whole, *others = (step(loss, size, np.arange(B), fixed=True).gradient for size in reversed(SIZES))
+    assert whole.abs().max() > 0.01
+    for other in others:
+        torch.testing.assert_close(other, whole, rtol=ROUNDING, atol=ROUNDING * whole.abs().max().item())
+
+
+@each_loss
+def test_micro_batches_do_not_change_hardened_labels_beyond_rounding(
+    loss: dict[str, Any], step: Callable[..., Step]
+) -> None:
+    whole, *others = (step(loss, size, np.arange(B), fixed=False) for size in reversed(SIZES))
+    if not whole.hardened:
+        return  # a loss that hardens nothing
+    ones = [margin for i, margin in whole.margins.items() if whole.hardened[i]]
+    threshold = min(ones)
+    for other in others:
+        moved = {i for i in whole.hardened if whole.hardened[i] != other.hardened[i]}
+        assert all(abs(whole.margins[i] - threshold) < ROUNDING for i in moved)
+        assert sum(other.hardened.values()) == len(ones)
+
+
+@each_loss
+@pytest.mark.parametrize("size", [4, B])
+def test_order_within_a_batch_changes_nothing_but_rounding(
+    size: int, loss: dict[str, Any], step: Callable[..., Step]
+) -> None:
+    order = np.random.default_rng(1).permutation(B)
+    one, other = step(loss, size, np.arange(B), fixed=False), step(loss, size, order, fixed=False)
+    assert one.hardened == other.hardened
+    torch.testing.assert_close(
+        other.gradient, one.gradient, rtol=ROUNDING, atol=ROUNDING * one.gradient.abs().max().item()
+    )
+
+
+def trained(base: Path, loss: Mapping[str, Any], seed: int, **training: Any) -> bytes:
+    """The weights at the end of a training, in portions of a batch, with dropout."""
+    classifier = build(model_params(head="small"), base, seed=seed)
+    rows = toy_rows(40)
+    fit(
+        CLASSIFY,
+        classifier,
+        rows,
+        two_classes(np.random.default_rng(seed).random(40)),
+        Recipe(loss, training_params(**{"dropout": True} | training), lr=1e-2, seed=seed),
+        watch=Silent(micro_tokens=64),
+    )
+    return torch.cat([p.detach().flatten() for p in classifier.parameters()]).numpy().tobytes()
+
+
+def test_alpha_zero_is_naive_training_bit_for_bit_in_micro_batches_too(base: Path) -> None:
+    naive, zero = (
+        trained(base, loss, seed=0) for loss in (LOSS_PARAMS["xent"], LOSS_PARAMS["logconf"] | {"alpha_max": 0.0})
+    )
+    assert naive == zero
+
+
+def test_no_state_leaks_from_one_training_into_the_next(base: Path) -> None:
+    first = {name: trained(base, loss, seed=1) for name, loss in CASES.items()}
+    trained(base, LOSS_PARAMS["xent"], seed=2, batch_size=5, schedule="linear", dropout=False)
+    assert {name: trained(base, CASES[name], seed=1) for name in reversed(CASES)} == first
+
+
+def send_trained(base: Path, seed: int, together: Barrier, sender: Any) -> None:
+    """In a process of its own."""
+    together.wait(60)
+    sender.send(trained(base, LOSS_PARAMS["logconf"], seed))
+
+
+def in_processes(base: Path, seeds: list[int]) -> list[bytes]:
+    """The weights of trainings that run at the same time."""
+    together = context().Barrier(len(seeds))
+    started = []
+    for seed in seeds:
+        receiver, sender = context().Pipe(duplex=False)
+        process = context().Process(target=send_trained, args=(base, seed, together, sender))
+        process.start()
+        sender.close()
+        started.append((process, receiver))
+    weights = [receiver.recv() for _, receiver in started]
+    for process, _ in started:
+        process.join()
+    return weights
+
+
+@pytest.mark.slow
+def test_two_trainings_at_once_equal_each_alone(base: Path) -> None:
+    at_once = in_processes(base, [1, 2])
+    assert at_once == in_processes(base, [1]) + in_processes(base, [2])
+    assert at_once[0] != at_once[1]

@@ -1,0 +1,486 @@
+"""The loop: batches, schedule, exact gradients, determinism, errors; and prediction."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import torch
+
+from flows.plan.grid import TrainingConfig
+from tests.tiny_models import CLASSIFY, model_params, prob_of_1, rows_of, tiny_base, toy_rows, training_params
+from w2s_core.data.rows import Rows, Texts, two_classes
+from w2s_core.errors import TrainingError
+from w2s_core.methods.losses import LOSSES, Loss, Value, Xent
+from w2s_core.metrics import accuracy
+from w2s_core.models.classifier import Classifier, build
+from w2s_core.settings.setting import Forward
+from w2s_core.training import backward
+from w2s_core.training.curve import LossCurve
+from w2s_core.training.fit import Fit, Recipe, batches, fit, lr_factor
+from w2s_core.training.optimizers import OPTIMIZERS, make_optimizer
+from w2s_core.training.predict import predict_tokens
+from w2s_core.training.recompute import recomputed_layers
+from w2s_core.watch import Silent
+
+XENT = {"loss": "xent"}
+LOGCONF = {"loss": "logconf", "alpha_max": 0.5, "warmup_frac": 0.2, "threshold": "half"}
+
+
+class Recorder(Silent):
+    """Keeps what it is told."""
+
+    def __init__(self, micro_tokens: int = 16_384) -> None:
+        super().__init__(micro_tokens=micro_tokens)
+        self.rows: list[dict[str, float]] = []
+        self.last: tuple[int, int, str] | None = None
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+    def curve(self, rows: Sequence[Mapping[str, float]]) -> None:
+        self.rows.extend(map(dict, rows))
+
+    def progress(self, done: int, total: int, unit: str) -> None:
+        self.last = (done, total, unit)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Callable[..., Classifier]:
+    """Builds a small GPT-2, the same each time."""
+    base = tiny_base(tmp_path / "base", resid_pdrop=0.1, embd_pdrop=0.1)
+    return lambda **changes: build(model_params(head="small", **changes), base, seed=0)
+
+
+def run(
+    classifier: Classifier,
+    *,
+    n: int = 40,
+    lr: float = 1e-2,
+    seed: int = 0,
+    loss: Mapping[str, Any] = XENT,
+    targets: np.ndarray | None = None,
+    watch: Silent | None = None,
+    evaluate: Callable[[], dict[str, float]] | None = None,
+    **training: Any,
+) -> Fit:
+    rows = toy_rows(n)
+    return fit(
+        CLASSIFY,
+        classifier,
+        rows,
+        two_classes(rows.gt_labels.astype(float) if targets is None else targets),
+        Recipe(loss, training_params(**training), lr, seed),
+        watch=watch or Silent(),
+        evaluate=evaluate,
+    )
+
+
+def weights(classifier: Classifier) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in classifier.parameters()])
+
+
+def test_epoch_has_every_row_once_in_full_batches_and_one_rest() -> None:
+    parts = batches(201, 8, (0, 0))
+    assert sorted(np.concatenate(parts)) == list(range(201))
+    assert [len(part) for part in parts] == [8] * 25 + [1]
+
+
+def test_labels_that_follow_length_are_hardened_as_they_are_by_a_student_that_equals_its_supervisor(
+    tiny: Callable[..., Classifier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n, watch = 640, Recorder()
+    classifier = tiny()
+    n_words = np.random.default_rng(1).integers(1, 28, size=n)
+    texts = Texts([""] * n, [" ".join(["good"] * n_good) for n_good in n_words])
+    rows = Rows([f"row {i}" for i in range(n)], np.zeros(n, np.int8), lambda: iter([texts]))
+    margins = (n_words - np.median(n_words)) / 10 + 1e-3
+
+    def forward(self: Classifier, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """What the supervisor says: long or short."""
+        margin = (mask.sum(1) - np.median(n_words)) / 10 + 1e-3
+        return torch.stack([-margin / 2, margin / 2], dim=1).float() + 0 * next(self.parameters()).sum()
+
+    monkeypatch.setattr(Classifier, "forward", forward)
+    fit(
+        CLASSIFY,
+        classifier,
+        rows,
+        two_classes(1 / (1 + np.exp(-margins))),
+        Recipe(LOGCONF | {"warmup_frac": 0.0}, training_params(batch_size=32, epochs=2), lr=1e-3, seed=0),
+        watch=watch,
+    )
+    assert np.mean([row["label_disagree"] for row in watch.rows]) == 0
+    assert np.mean([row["hardened_disagree"] for row in watch.rows]) < 0.1
+
+
+def test_batches_follow_from_the_seed_and_differ_between_epochs() -> None:
+    first, again, later = (batches(201, 8, seed) for seed in ((0, 0), (0, 0), (0, 1)))
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert {frozenset(part) for part in first} != {frozenset(part) for part in later}
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("constant", [0.5, 1, 1, 1, 1, 1, 1, 1, 1, 1]),
+        ("linear", [0.5, 1, 1, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8]),
+        ("cosine", [0.5, 1, *(0.5 * (1 + np.cos(np.pi * k / 8)) for k in range(8))]),
+    ],
+)
+def test_schedule_warms_up_then_falls(schedule: str, expected: list[float]) -> None:
+    assert [lr_factor(step, 10, schedule, 0.2) for step in range(10)] == pytest.approx(expected)
+
+
+def test_training_learns_what_decides_the_label(tiny: Callable[..., Classifier]) -> None:
+    classifier = tiny()
+    result = run(classifier, n=160, epochs=8)
+    unseen = toy_rows(100, seed=1)
+    assert accuracy(prob_of_1(classifier, unseen, Silent()), unseen.gt_labels) > 0.95
+    assert result.train_loss < 0.3
+
+
+def test_same_seed_gives_identical_weights(tiny: Callable[..., Classifier]) -> None:
+    trained = []
+    for seed in (1, 1, 2):
+        torch.rand(seed)  # whatever the process drew before does not matter
+        classifier = tiny()
+        run(classifier, seed=seed, dropout=True)
+        trained.append(weights(classifier))
+    assert torch.equal(trained[0], trained[1])
+    assert not torch.equal(trained[0], trained[2])
+
+
+def test_training_leaves_the_random_state_alone(tiny: Callable[..., Classifier]) -> None:
+    classifier = tiny()
+    before = torch.get_rng_state()
+    run(classifier, dropout=True)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("dropout", [False, True])
+def test_micro_batches_give_the_gradient_of_the_whole_batch(
+    dropout: bool, tiny: Callable[..., Classifier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With dropout, the logits that the loss saw are those that it is differentiated at."""
+    passes: list[torch.Tensor] = []
+    forward = Classifier.forward
+
+    def recorded(self: Classifier, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        passes.append(forward(self, input_ids, mask))
+        return passes[-1]
+
+    monkeypatch.setattr(Classifier, "forward", recorded)
+    grad_norms = []
+    for micro_tokens in (16_384, 16):
+        watch = Recorder(micro_tokens)
+        run(tiny(), n=8, epochs=1, loss=LOGCONF | {"warmup_frac": 0.0}, dropout=dropout, watch=watch)
+        grad_norms.append(watch.rows[0]["grad_norm"])
+    n_portions = (len(passes) - 1) // 2
+    assert n_portions > 2
+    assert all(torch.equal(passes[1 + i], passes[1 + n_portions + i]) for i in range(n_portions))
+    if not dropout:
+        assert grad_norms[0] == pytest.approx(grad_norms[1], rel=1e-5)
+
+
+def test_micro_batches_end_at_the_same_weights(tiny: Callable[..., Classifier]) -> None:
+    trained = []
+    for micro_tokens in (16_384, 32):
+        classifier = tiny()
+        run(classifier, loss=LOGCONF, epochs=1, lr=1e-3, watch=Recorder(micro_tokens))
+        trained.append(weights(classifier))
+    torch.testing.assert_close(*trained, rtol=0, atol=1e-4)
+
+
+def test_passes_by_length_end_at_the_same_weights_with_less_padding(
+    tiny: Callable[..., Classifier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_padded: list[int] = []
+    forward = Classifier.forward
+
+    def counted(self: Classifier, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        n_padded[-1] += int((mask == 0).sum())
+        return forward(self, input_ids, mask)
+
+    monkeypatch.setattr(Classifier, "forward", counted)
+    trained = []
+    for worth in (10_000, 1):
+        monkeypatch.setattr(backward, "CPU_PASS_TOKENS", worth)
+        n_padded.append(0)
+        classifier = tiny()
+        run(classifier, loss=LOGCONF, epochs=1, lr=1e-3)
+        trained.append(weights(classifier))
+    torch.testing.assert_close(*trained, rtol=0, atol=1e-4)
+    assert n_padded[0] > n_padded[1] == 0
+
+
+def test_alpha_zero_is_naive_training_bit_for_bit(tiny: Callable[..., Classifier]) -> None:
+    targets = np.random.default_rng(0).random(40)
+    trained = []
+    for loss in (XENT, LOGCONF | {"alpha_max": 0.0}):
+        classifier = tiny()
+        run(classifier, targets=targets, loss=loss)
+        trained.append(weights(classifier))
+    assert torch.equal(*trained)
+
+
+def test_confidence_loss_changes_the_training(tiny: Callable[..., Classifier]) -> None:
+    trained = []
+    for loss in (XENT, LOGCONF):
+        classifier = tiny()
+        run(classifier, targets=np.full(40, 0.5), loss=loss)
+        trained.append(weights(classifier))
+    assert not torch.equal(*trained)
+
+
+def test_loss_sees_whole_batches_whatever_the_micro_batch(
+    tiny: Callable[..., Classifier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+
+    def counting(logits: torch.Tensor, batch: Any, params: Any) -> Value:
+        sizes.append(len(logits))
+        return Value(logits.double().sum(), {})
+
+    monkeypatch.setattr(LOSSES, "get", lambda name: Loss(counting, Xent))
+    run(tiny(), n=20, epochs=1, watch=Recorder(micro_tokens=20))
+    assert sorted(sizes) == [4, 8, 8]
+
+
+def test_dropout_is_off_unless_asked_for(tiny: Callable[..., Classifier]) -> None:
+    trained = []
+    for dropout, seed in ((False, 1), (False, 2), (True, 1)):
+        classifier = tiny()
+        # One batch per epoch: the seed decides nothing but dropout.
+        run(classifier, n=8, batch_size=8, epochs=1, dropout=dropout, seed=seed)
+        trained.append(weights(classifier))
+    torch.testing.assert_close(trained[0], trained[1], rtol=0, atol=1e-4)
+    assert (trained[0] - trained[2]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("lora", [None, {"rank": 2, "alpha": 4.0, "dropout": 0.1}])
+@pytest.mark.parametrize("dropout", [False, True])
+def test_gradient_checkpointing_recomputes_layers_and_changes_nothing(
+    dropout: bool, lora: Any, tiny: Callable[..., Classifier]
+) -> None:
+    trained, n_calls = [], []
+    for is_on in (False, True):
+        classifier, watch = tiny(lora=lora), Recorder()
+        watch.gradient_checkpointing = is_on
+        calls: list[int] = []
+        for name, module in classifier.named_modules():
+            if name.endswith("mlp"):
+                module.register_forward_pre_hook(lambda *_, calls=calls: calls.append(1))
+        run(classifier, n=8, epochs=2, dropout=dropout, watch=watch)
+        trained.append(weights(classifier))
+        n_calls.append(len(calls))
+    assert n_calls == [2 * 2, 2 * 2 * 2]
+    assert torch.equal(*trained)
+
+
+def test_gradient_checkpointing_ends_with_the_training(tiny: Callable[..., Classifier]) -> None:
+    classifier, watch = tiny(), Recorder()
+    watch.gradient_checkpointing = True
+    run(classifier, watch=watch)
+    assert not any("forward" in vars(module) for module in classifier.modules())
+
+
+def test_model_without_layers_is_refused_for_gradient_checkpointing() -> None:
+    with (
+        pytest.raises(TrainingError, match=r"^runtime.gradient_checkpointing: Linear has no layers"),
+        recomputed_layers(torch.nn.Linear(1, 1), enabled=True),
+    ):
+        pass
+
+
+def test_adafactor_learns_with_a_fraction_of_the_state(tiny: Callable[..., Classifier]) -> None:
+    classifier = tiny()
+    optimizer = make_optimizer(classifier, training_params(optimizer="adafactor"))
+    classifier(torch.ones(2, 3, dtype=torch.long), torch.ones(2, 3, dtype=torch.long)).sum().backward()
+    optimizer.step()
+    n_state = sum(x.numel() for state in optimizer.state.values() for x in state.values() if torch.is_tensor(x))
+    assert n_state < weights(classifier).numel() / 2
+    result = run(tiny(), n=160, epochs=4, optimizer="adafactor")
+    assert result.train_loss < 0.3
+
+
+def test_optimizer_that_is_not_installed_is_one_line(
+    tiny: Callable[..., Classifier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    with pytest.raises(TrainingError, match=r"^training.optimizer: adamw8bit needs the package bitsandbytes.*pip"):
+        run(tiny(), optimizer="adamw8bit")
+
+
+def test_optimizers_are_those_that_can_be_asked_for() -> None:
+    assert set(OPTIMIZERS) == set(get_args(TrainingConfig.model_fields["optimizer"].annotation))
+
+
+def test_adapters_alone_are_trained(tiny: Callable[..., Classifier]) -> None:
+    classifier = tiny(lora={"rank": 2, "alpha": 4.0, "dropout": 0.1})
+    before = {name: p.detach().clone() for name, p in classifier.named_parameters()}
+    run(classifier)
+    moved = {name for name, p in classifier.named_parameters() if not torch.equal(p, before[name])}
+    assert moved == {name for name in before if "lora_" in name or name == "head.weight"}
+
+
+def test_weight_decay_spares_biases_and_norms(tiny: Callable[..., Classifier]) -> None:
+    classifier = tiny()
+    before = {name: p.detach().clone() for name, p in classifier.named_parameters()}
+    # Labels that the head of zeros fits: no gradient, so nothing moves but by decay.
+    torch.nn.init.zeros_(classifier.head.weight)
+    run(classifier, n=8, epochs=1, targets=np.full(8, 0.5), weight_decay=0.1, schedule="constant")
+    after = dict(classifier.named_parameters())
+    torch.testing.assert_close(after["backbone.wte.weight"], before["backbone.wte.weight"] * (1 - 1e-2 * 0.1))
+    name = "backbone.ln_f.weight"
+    assert torch.equal(after[name], before[name])
+
+
+def test_watch_hears_of_every_step(tiny: Callable[..., Classifier]) -> None:
+    watch = Recorder()
+    result = run(tiny(), n=40, epochs=2, loss=LOGCONF, watch=watch)
+    assert [row["step"] for row in watch.rows] == list(range(1, 11))
+    assert {"loss", "lr", "grad_norm", "alpha", "hardened_share", "hardened_disagree"} < watch.rows[0].keys()
+    assert watch.last == (10, 10, "steps")
+    assert result.n_steps == 10
+    assert result.train_loss == pytest.approx(np.mean([row["loss"] for row in watch.rows]))
+
+
+@pytest.mark.parametrize("lora", [None, {"rank": 2, "alpha": 4.0, "dropout": 0.1}])
+def test_evaluation_does_not_change_the_training(lora: Any, tiny: Callable[..., Classifier]) -> None:
+    trained, rows = [], toy_rows(20, seed=1)
+    for eval_at in ((), (0.1, 0.5, 0.99)):
+        classifier, watch = tiny(lora=lora), Recorder(micro_tokens=64)
+        watch.eval_at = eval_at
+        forward = Forward(CLASSIFY, classifier, CLASSIFY.encode(rows, classifier, watch.scratch))
+        evaluated: list[np.ndarray] = []
+
+        def evaluate(forward: Forward = forward, evaluated: list[np.ndarray] = evaluated) -> dict[str, float]:
+            evaluated.append(predict_tokens(forward, Silent()))
+            return {"gt_accuracy": 0.5}
+
+        run(classifier, dropout=True, watch=watch, evaluate=evaluate)
+        trained.append(weights(classifier))
+    assert torch.equal(*trained)
+    assert [row["step"] for row in watch.rows if "gt_accuracy" in row] == [1, 5]
+    assert not np.array_equal(*evaluated)
+
+
+def test_losses_are_fetched_in_blocks(tiny: Callable[..., Classifier]) -> None:
+    blocks = []
+
+    class Blocks(Recorder):
+        def curve(self, rows: Sequence[Mapping[str, float]]) -> None:
+            blocks.append(len(rows))
+
+    run(tiny(), n=100, epochs=2, watch=Blocks())
+    assert blocks == [0, 10, 10, 6]
+
+
+def told(losses: list[float], watch: Recorder | None = None) -> LossCurve:
+    curve = LossCurve(len(losses), watch or Recorder())
+    for step, value in enumerate(losses, 1):
+        curve.add({"step": step, "lr": 0.1}, Value(torch.tensor(value), {}), torch.tensor(1.0))
+    curve.fetch()
+    return curve
+
+
+@pytest.mark.parametrize(("first", "bound"), [(0.7, 7.0), (0.1, 6.94), (4.0, 40.0)])
+def test_exploding_losses_stop_the_training(first: float, bound: float) -> None:
+    told([first, *[bound - 0.1] * 20])
+    with pytest.raises(TrainingError, match=r"explodes: .* over 10 steps, .* at step 1\d of 21, .*rate 0.1;.*lower"):
+        told([first, *[bound + 0.1] * 20])
+
+
+def test_one_bad_batch_is_no_explosion() -> None:
+    assert told([0.7, 60.0, *[0.7] * 20]).recent == pytest.approx([0.7] * 10)
+
+
+def test_step_that_is_not_finite_is_named_wherever_it_stands_in_its_block() -> None:
+    with pytest.raises(
+        TrainingError, match=r"^loss nan with gradient norm 1 at step 4 of 14, .*: 0.5, 0.5, 0.5; lower"
+    ):
+        told([0.5] * 3 + [math.nan] * 11)
+
+
+def test_diverging_training_stops_and_names_step_and_rate(tiny: Callable[..., Classifier]) -> None:
+    with pytest.raises(TrainingError, match=r"at step \d+ of 10, learning rate 1e\+38; losses before: 0\.\d+.*lower"):
+        run(tiny(), lr=1e38, schedule="constant")
+
+
+def test_out_of_memory_halves_the_micro_batch_and_goes_on(
+    tiny: Callable[..., Classifier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calm, tight = tiny(), tiny()
+    run(calm, epochs=1, lr=1e-3)
+    forward = Classifier.forward
+
+    def small_only(self: Classifier, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        if input_ids.numel() > 40:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, input_ids, mask)
+
+    monkeypatch.setattr(Classifier, "forward", small_only)
+    watch = Recorder()
+    run(tight, epochs=1, lr=1e-3, watch=watch)
+    torch.testing.assert_close(weights(calm), weights(tight), rtol=0, atol=1e-4)
+    assert watch.lines[0].startswith("out of memory at step 1: from now on ")
+    assert len(watch.lines) <= 2
+
+
+def test_predictions_survive_running_out_of_memory(
+    tiny: Callable[..., Classifier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classifier, rows, watch = tiny(), toy_rows(60), Recorder()
+    calm = prob_of_1(classifier, rows, watch)
+    forward = Classifier.forward
+
+    def small_only(self: Classifier, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        if input_ids.numel() > 100:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, input_ids, mask)
+
+    monkeypatch.setattr(Classifier, "forward", small_only)
+    np.testing.assert_allclose(prob_of_1(classifier, rows, watch), calm, atol=1e-6)
+    assert watch.last == (60, 60, "rows")
+    assert watch.lines[0].startswith("out of memory: from now on ")
+
+
+def test_one_example_too_large_for_memory_is_an_error(
+    tiny: Callable[..., Classifier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Classifier, "forward", full)
+    with pytest.raises(TrainingError, match=r"one example of \d+ tokens does not fit"):
+        run(tiny())
+
+
+def test_predictions_come_in_the_order_of_the_rows(tiny: Callable[..., Classifier]) -> None:
+    classifier, rows = tiny(), toy_rows(30)
+    run(classifier)
+    watch = Recorder(micro_tokens=50)
+    probs = prob_of_1(classifier, rows, watch)
+    (texts,) = rows.texts()
+    assert probs.dtype == np.float64
+    assert watch.last == (30, 30, "rows")
+    for i in (0, 7, 29):
+        alone = rows_of(rows.ids[i : i + 1], texts.passages[i : i + 1], texts.prompts[i : i + 1])
+        assert prob_of_1(classifier, alone, Silent()) == pytest.approx(probs[i], abs=1e-6)
+
+
+@pytest.mark.gpu
+def test_gpu_trains_like_the_cpu(tiny: Callable[..., Classifier]) -> None:
+    rows, probs = toy_rows(100, seed=1), []
+    for device in ("cpu", "cuda"):
+        classifier, watch = tiny(), Silent(device=device)
+        run(classifier, lr=1e-3, loss=LOGCONF, watch=watch)
+        probs.append(prob_of_1(classifier, rows, watch))
+    np.testing.assert_allclose(*probs, atol=1e-3)

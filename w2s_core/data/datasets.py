@@ -1,0 +1,144 @@
+"""What a dataset is to us: where it comes from, and how one of its rows becomes examples.
+
+The datasets themselves are registry entries in the modules that ``DATASETS`` names; sampling and splits are in
+``prepare``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import GenericAlias
+from typing import Any, Literal, NamedTuple
+
+from w2s_core.registry import Registry, UnknownNameError
+
+RawRow = Mapping[str, Any]
+"""One row of a source: the columns that the dataset asks for, with values of the types it asks for."""
+
+Draw = Callable[[int], int]
+"""``draw(n)`` is an integer in [0, n), decided by the content of the row and the data seed alone."""
+
+
+class Example(NamedTuple):
+    """One binary example. The model reads the passage, a line break, and the prompt."""
+
+    passage: str
+    """May be empty; a model with a short context drops its beginning."""
+    prompt: str
+    """Never truncated."""
+    gt_label: int
+    """0 or 1."""
+    group: str
+    """Text that related examples share; they end up in the same split."""
+    candidate: str = ""
+    """Tells the examples of one row apart."""
+    also: str = ""
+    """Another text that related examples share, as their group or as this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label:
+    """Kind of a column that says a class or which answer is right, by whatever a file writes for that."""
+
+    names: tuple[tuple[str, ...], ...] = ()
+    """What each number from 0 on is called, the usual name first."""
+    is_binary: bool = True
+    """Whether there are two classes, of which 1 is yes."""
+    kind: type[int] | type[bool] | type[str] = int
+    """What ``format`` reads."""
+
+
+Kind = type | GenericAlias | Mapping[str, "Kind"] | Label
+"""Type of a column's values: ``str``, ``int``, ``bool``, a list (``list[str]``), a struct (field to kind), a label."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """One dataset of binary examples."""
+
+    hub_id: str
+    hub_config: str | None = None
+    hub_revision: str = "main"
+    """Where a repository's main branch holds a loading script, the branch to which the Hub has converted its rows."""
+    hub_aliases: tuple[str, ...] = ()
+    """Other ids of the same rows, tried in turn where ``hub_id`` is not to be had."""
+    splits: Mapping[Literal["train", "test"], str]
+    """Our split to the Hub's."""
+    prefix: int | None = None
+    """Rows of each split that are streamed from the Hub instead of downloading a large dataset whole; None: all."""
+    setting: str = "classify"
+    """What an example of it is; see ``w2s_core.settings``."""
+    columns: Mapping[str, Kind]
+    """The columns that ``format`` reads, with the kind of their values. Together they identify a row."""
+    format: Callable[[RawRow, Draw], list[Example]]
+    max_chars: int
+    """Limit on passage and prompt together, unless the grid sets another."""
+    licence: str = "not stated"
+    sizes: tuple[int, int] | None = None
+    """Train and test examples after balancing, as published by others at limits of 11,000 and 5,000."""
+    unverified: str = ""
+    """What of this entry has not been seen at its source."""
+
+
+DATASETS: Registry[Dataset] = Registry(
+    "dataset",
+    param="dataset",
+    modules=("w2s_core.data.nlp.texts", "w2s_core.data.nlp.pairs", "w2s_core.data.nlp.choices"),
+)
+
+
+def names_of(name: str) -> list[str]:
+    """What else a dataset is called, after its name here: its ids on the Hub, and the last part of these."""
+    dataset = DATASETS.get(name)
+    ids = [word for id in (dataset.hub_id, *dataset.hub_aliases) for word in (id, id.rpartition("/")[2])]
+    if dataset.hub_config is None:
+        return list(dict.fromkeys([name, *ids]))
+    return list(dict.fromkeys([name, *(f"{id}/{dataset.hub_config}" for id in ids), *ids]))
+
+
+def called(name: str) -> str:
+    """The name here of what may be called as on the Hub; an unknown name as it is.
+
+    Raises:
+        UnknownNameError: several datasets are called so.
+    """
+    if name in DATASETS.names():
+        return name
+    found = [known for known in DATASETS if name in names_of(known)]
+    if len(found) > 1:
+        raise UnknownNameError(f"{name!r} is several datasets here; name one of {', '.join(found)}")
+    return found[0] if found else name
+
+
+def clean(text: str) -> str:
+    """``text`` with every run of white space made one space: stray spaces can give a label away."""
+    return " ".join(text.split())
+
+
+def multiple_choice(
+    question: str, right: str, wrong: Sequence[str], draw: Draw, *, passage: str = "", group: str = ""
+) -> list[Example]:
+    """A question as two examples of one group: its right answer, and a wrong one drawn at random.
+
+    Args:
+        question: the question; it stands in the prompt.
+        right: the right answer.
+        wrong: the others. Those that read like the right one are left out.
+        draw: draws one of the wrong answers.
+        passage: what the question is about.
+        group: what related questions share; by default the passage, or the question where there is none.
+
+    Returns:
+        Two examples, or none if no answer is wrong.
+    """
+    right = clean(right)
+    others = [text for text in map(clean, wrong) if text.casefold() != right.casefold()]
+    if not others:
+        return []
+
+    def example(answer: str, gt_label: int) -> Example:
+        prompt = f"Q: {clean(question)}\nA: {answer}"
+        return Example(passage, prompt, gt_label, group or passage or question, candidate=answer)
+
+    return [example(right, 1), example(others[draw(len(others))], 0)]

@@ -1,0 +1,76 @@
+"""Labels that people, rules or an API gave: a file of ids and probabilities, CSV or Parquet.
+
+Which rows there are to label is told by ``w2s show DATASET --ids --grid GRID``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as csv
+import pyarrow.parquet as pq
+
+from w2s_core.errors import DataError
+
+COLUMNS = ("id", "prob")
+"""What such a file has: the id of a prepared row, and P(class 1), from 0 to 1."""
+
+SHOWN = 3
+
+
+def read_given(path: Path, ids: Mapping[str, list[str]]) -> dict[str, np.ndarray]:
+    """P(class 1) of the rows of each split, [N] float64 in the order of ``ids[split]``.
+
+    Raises:
+        DataError: not such a file; a probability is none; a row is labelled twice, is unknown, or has no label.
+    """
+    table = _read(path)
+    try:
+        given = table["id"].cast(pa.string()).to_pylist()
+        probs = np.array(table["prob"].cast(pa.float64()).to_pylist(), np.float64)  # an empty cell is NaN
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{path}: {error}; id is text, and prob a number from 0 to 1") from None
+    wrong = [f"{id!r} has {prob}" for id, prob in zip(given, probs, strict=True) if not 0 <= prob <= 1]
+    _refuse(path, wrong, "probabilities that are none", "prob is P(class 1), from 0 to 1")
+    by_id = dict(zip(given, probs, strict=True))
+    if len(by_id) < len(given):
+        repeated = (value["values"] for value in pc.value_counts(pa.array(given)).to_pylist() if value["counts"] > 1)
+        _refuse(path, map(repr, repeated), "rows labelled twice", "give each row one label")
+    known = [id for split in ids.values() for id in split]
+    ask = "`w2s show DATASET --ids --grid GRID` lists the rows to label"
+    _refuse(path, map(repr, sorted(by_id.keys() - set(known), key=given.index)), "ids that no prepared row has", ask)
+    _refuse(path, (repr(id) for id in known if id not in by_id), "prepared rows without a label", ask)
+    return {split: np.array([by_id[id] for id in of], np.float64) for split, of in ids.items()}
+
+
+def _read(path: Path) -> pa.Table:
+    """The two columns of a file whose name tells its format.
+
+    Raises:
+        DataError: another format, a file that cannot be read, or one that lacks a column.
+    """
+    try:
+        if path.suffix == ".parquet":
+            table = pq.read_table(path)
+        elif path.suffix == ".csv":
+            # An id of digits only is text all the same.
+            table = csv.read_csv(path, convert_options=csv.ConvertOptions(column_types={"id": pa.string()}))
+        else:
+            raise DataError(f"{path}: labels are read from .csv and .parquet files")
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
+    for name in COLUMNS:
+        if name not in table.column_names:
+            raise DataError(f"{path}: no column {name!r}; it needs {' and '.join(COLUMNS)}")
+    return table
+
+
+def _refuse(path: Path, found: Iterable[str], what: str, instead: str) -> None:
+    listed = list(found)
+    if listed:
+        also = ", …" if len(listed) > SHOWN else ""
+        raise DataError(f"{path}: {len(listed)} {what}: {', '.join(listed[:SHOWN])}{also}; {instead}")

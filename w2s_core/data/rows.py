@@ -1,0 +1,116 @@
+"""Rows of a prepared dataset and labels by example id, as Parquet files hold them.
+
+Reading, joining and writing only; how rows come about is in ``w2s_core.entries.prepare``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from w2s_core.errors import DataError
+
+ROWS_AT_A_TIME = 1_024
+READ_BYTES = 1 << 20
+
+
+class Texts(NamedTuple):
+    """The texts of some consecutive examples."""
+
+    passages: list[str]
+    prompts: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Examples of one split, in the order of their file. Their texts stay there: they may be more than the memory."""
+
+    ids: list[str]
+    gt_labels: np.ndarray
+    """[N] int8, 0 or 1."""
+    texts: Callable[[], Iterator[Texts]]
+    """Reads all texts, some at a time."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def read_rows(path: Path) -> Rows:
+    """Read a split that ``prepare`` wrote."""
+    ids: list[str] = []
+    gt_labels: list[np.ndarray] = []
+    for batch in _read(path, "id", "gt_label"):
+        ids += batch["id"].to_pylist()
+        gt_labels.append(batch["gt_label"].to_numpy().astype(np.int8))
+    return Rows(ids, np.concatenate(gt_labels), texts=partial(_read_texts, path))
+
+
+def _read_texts(path: Path) -> Iterator[Texts]:
+    for batch in _read(path, "passage", "prompt"):
+        yield Texts(batch["passage"].to_pylist(), batch["prompt"].to_pylist())
+
+
+def _read(path: Path, *columns: str) -> Iterator[pa.RecordBatch]:
+    """A file, some rows at a time; without such limits a whole column would be in memory."""
+    with pq.ParquetFile(path, buffer_size=READ_BYTES, pre_buffer=False) as file:
+        yield from file.iter_batches(ROWS_AT_A_TIME, columns=list(columns), use_threads=False)
+    # Otherwise it keeps several times what was ever in use at once.
+    pa.default_memory_pool().release_unused()
+
+
+def read_weak_probs(path: Path, ids: list[str]) -> np.ndarray:
+    """P(class 1) that a supervisor gave to each of ``ids``, [N] float64, joined by id.
+
+    Raises:
+        DataError: an id has no label.
+    """
+    table = pq.read_table(path, columns=["id", "weak_prob"])
+    places = pc.index_in(pa.array(ids, pa.string()), table["id"])
+    if places.null_count:
+        missing = ids[places.is_null().index(True).as_py()]
+        raise DataError(
+            f"{path}: {places.null_count} of {len(ids)} rows have no weak label, such as {missing!r}; "
+            "label the same prepared rows that the student trains on"
+        )
+    return table["weak_prob"].take(places).to_numpy().copy()  # writable, which torch asks for
+
+
+def read_labels(path: Path) -> tuple[list[str], np.ndarray]:
+    """The ids of one split's labels, and P(class 1) of each, [N] float64."""
+    table = pq.read_table(path, columns=["id", "weak_prob"])
+    return table["id"].to_pylist(), table["weak_prob"].to_numpy()
+
+
+def two_classes(probs: np.ndarray) -> np.ndarray:
+    """[N, 2] float64, the probabilities of both classes, from [N] P(class 1)."""
+    return np.stack([1 - probs, probs], axis=1)
+
+
+def write_weak_probs(path: Path, ids: list[str], weak_probs: np.ndarray) -> None:
+    """Write one split's weak labels: id, weak_prob."""
+    columns = {"id": pa.array(ids, pa.string()), "weak_prob": pa.array(weak_probs, pa.float64())}
+    pq.write_table(pa.table(columns), path, compression="zstd")
+
+
+def read_groups(path: Path) -> list[str]:
+    """The group of each row of a split that ``prepare`` wrote."""
+    return [group for batch in _read(path, "group") for group in batch["group"].to_pylist()]
+
+
+def write_predictions(path: Path, rows: Rows, groups: list[str], probs: np.ndarray) -> None:
+    """Write one split's predictions: id, group, prob, gt_label."""
+    columns = {
+        "id": pa.array(rows.ids, pa.string()),
+        "group": pa.array(groups, pa.string()),
+        "prob": pa.array(probs, pa.float64()),
+        "gt_label": pa.array(rows.gt_labels, pa.int8()),
+    }
+    pq.write_table(pa.table(columns), path, compression="zstd")

@@ -1,0 +1,210 @@
+"""The stage ``audit``: facts about the examples of a dataset, and whether it can be trusted.
+
+It reads what ``prepare`` reads and changes nothing. Whether labels leak is in ``leaks``.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from w2s_core.config import WorldConfig
+from w2s_core.data.checks import Check, Limits, judged, table, worst
+from w2s_core.data.leaks import leak_checks
+from w2s_core.data.rows import Rows, Texts
+from w2s_core.data.sampling import Row
+from w2s_core.data.tokens import tokenize
+from w2s_core.entries.prepare import Collected, collect
+from w2s_core.watch import Watch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+TOO_LONG = Limits(0.2)
+"""Share of the examples. Past it, those that are short enough are another dataset."""
+IN_TEST = Limits(0.05, 0.5)
+"""Share of the training examples. They are left out, but a sound dataset hardly has any."""
+DUPLICATES = Limits(0.05, 0.5)
+"""Share of the examples. Past it, there is notably less to learn from than the number of rows says."""
+CONTRADICTIONS = Limits(0.01, 0.1)
+"""Share of the examples. No model can be right on more than half of them."""
+SHARED = Limits(0.01, 0.1)
+"""Share of the examples. Test accuracy can be too high by as much, and students can have seen their own labels."""
+MAJORITY = Limits(0.56, 0.9)
+"""Share of the larger class. ``prepare`` leaves 0.55, in whole rows; past the second, accuracy says little."""
+CUT = Limits(0.1, 0.9)
+"""Share of the examples. Past the second, a model hardly ever reads a whole text."""
+UNREADABLE = Limits(1, 1)
+"""Examples. A single one ends the training."""
+MAPPED = Limits(1)
+"""Label columns. What the source calls its classes is believed, so somebody should see that it is right."""
+
+
+def audit(params: Mapping[str, Any], inputs: Mapping[str, Path], out: Path, watch: Watch) -> dict[str, Any]:
+    """Check one dataset.
+
+    Args:
+        params: those of ``prepare``, and ``tokenizers``: for each its ``name``, its ``max_length``, and where it is
+            from (``kind`` with ``hub``, or ``n_words`` and ``world``).
+        inputs: those of ``prepare``, and ``tokenizer.<name>`` for each that is in a folder.
+        out: gets ``checks.parquet``.
+        watch: hears of every part that is finished.
+
+    Returns:
+        The worst verdict, how many checks failed and warned, and the headline numbers.
+
+    Raises:
+        DataError: the dataset cannot be prepared, or a tokenizer cannot be read.
+    """
+    collected = collect(params, inputs)
+    tokenizers = params["tokenizers"]
+    checks = [*data_checks(collected), *leak_checks(collected.usable["train"])]
+    watch.progress(1, 1 + len(tokenizers), "parts")
+    for done, spec in enumerate(tokenizers, start=2):
+        tokenizer = _tokenizer(spec, inputs)
+        max_length = min(spec["max_length"], tokenizer.model_max_length)
+        for split, rows in collected.splits.items():
+            checks += token_checks(split, rows, spec["name"], tokenizer, max_length, watch.scratch)
+        watch.progress(done, 1 + len(tokenizers), "parts")
+    pq.write_table(table(checks), out / "checks.parquet", compression="zstd")
+    return headline(checks)
+
+
+def headline(checks: Sequence[Check]) -> dict[str, Any]:
+    """One row about a dataset: its size, its worst verdict, how often there was which, and the reasons."""
+    raw = {(check.split, check.check): check.value for check in checks}
+    found = Counter(check.verdict for check in checks)
+
+    def both(check: str) -> int:
+        return int(raw["train", check] + raw["test", check])
+
+    return {
+        "rows_in": both("rows_in"),
+        "examples": both("kept"),
+        "class_1": both("kept.positive") / both("kept"),
+        "groups": both("kept.groups"),
+        "verdict": worst(check.verdict for check in checks),
+        "n_fail": found["fail"],
+        "n_warn": found["warn"],
+        "reasons": "; ".join(f"{check.split}: {check.detail}" for check in checks if check.detail),
+    }
+
+
+def data_checks(collected: Collected) -> Iterator[Check]:
+    """What rows there are, in which split, and which of them there are twice."""
+    yield judged("all", "labels.mapped", len(collected.notes), MAPPED, "; ".join(collected.notes))
+    for raw, rows in collected.usable.items():
+        yield from _raw_checks(raw, collected.n_raw[raw], collected.dropped[raw], rows)
+    for split, rows in collected.splits.items():
+        yield from _split_checks(split, rows)
+    splits = collected.splits
+    halves = [*splits["weak_train"], *splits["transfer_train"]]
+    yield from _shared("halves", splits["transfer_train"], splits["weak_train"], "of transfer_train are in weak_train")
+    yield from _shared("validation", splits["validation"], halves, "of validation are in the halves")
+    yield from _shared("test", splits["test"], collected.usable["train"], "of test are in train")
+
+
+def _raw_checks(split: str, n_raw: int, dropped: Mapping[str, int], rows: list[Row]) -> Iterator[Check]:
+    """Of a raw file, and of the examples that are left of it to choose from."""
+    yield Check(split, "rows_in", n_raw)
+    for reason, n in dropped.items():
+        yield Check(split, f"dropped.{reason}", n)
+    yield Check(split, "kept", len(rows))
+    yield Check(split, "kept.positive", sum(row.gt_label for row in rows))
+    yield Check(split, "kept.groups", len({row.group for row in rows}))
+
+    n = len(rows) + sum(dropped.values())
+    too_long = dropped["too_long"] / n
+    yield judged(split, "too_long", too_long, TOO_LONG, f"{too_long:.1%} of the examples are longer than max_chars")
+    if split == "train":
+        in_test = dropped["in_test"] / n
+        detail = f"{in_test:.1%} of the examples belong to groups of the test file, and were left out"
+        yield judged(split, "in_test", in_test, IN_TEST, detail)
+
+    labelled = Counter((_text(row), row.gt_label) for row in rows)
+    texts = Counter(text for text, _ in labelled)
+    share = 1 - len(labelled) / len(rows)
+    yield judged(split, "duplicates", share, DUPLICATES, f"{share:.1%} of the examples are there again, label and all")
+    share = sum(n for (text, _), n in labelled.items() if texts[text] > 1) / len(rows)
+    detail = f"{share:.1%} of the examples have a text that is there with both labels"
+    yield judged(split, "contradictions", share, CONTRADICTIONS, detail)
+
+
+def _split_checks(split: str, rows: list[Row]) -> Iterator[Check]:
+    """Of one output of ``prepare``."""
+    class_1 = sum(row.gt_label for row in rows) / len(rows)
+    majority = max(class_1, 1 - class_1)
+    yield Check(split, "rows", len(rows))
+    yield Check(split, "class_1", class_1)
+    detail = f"{majority:.1%} of the examples are of class {int(class_1 > 0.5)}"
+    yield judged(split, "majority", majority, MAJORITY, detail)
+    groups = Counter(row.group for row in rows)
+    yield Check(split, "groups", len(groups))
+    yield Check(split, "rows_per_group.mean", len(rows) / len(groups))
+    yield Check(split, "rows_per_group.max", max(groups.values()))
+    yield from _distribution(split, "length.chars", [len(_text(row)) for row in rows])
+
+
+def _distribution(split: str, check: str, lengths: Iterable[int]) -> Iterator[Check]:
+    ordered = np.array([*lengths])
+    for name, q in (("min", 0), ("p50", 50), ("p95", 95), ("max", 100)):
+        yield Check(split, f"{check}.{name}", float(np.percentile(ordered, q, method="inverted_cdf")))
+
+
+def _shared(check: str, rows: list[Row], others: list[Row], where: str) -> Iterator[Check]:
+    """How many of ``rows`` have a text that one of ``others`` has, to the letter or nearly."""
+    for kind, key in (("exact", _text), ("near", _normalised)):
+        there = {key(row) for row in others}
+        share = sum(key(row) in there for row in rows) / len(rows)
+        alike = "" if kind == "exact" else ", but for case, space and punctuation"
+        yield judged("all", f"shared.{check}.{kind}", share, SHARED, f"{share:.1%} of the texts {where}{alike}")
+
+
+def _text(row: Row) -> str:
+    return f"{row.passage}\n{row.prompt}"
+
+
+def _normalised(row: Row) -> str:
+    """The letters and digits of an example's text; the text, if it has none."""
+    return re.sub(r"[\W_]+", "", _text(row).casefold()) or _text(row)
+
+
+def token_checks(
+    split: str, rows: list[Row], name: str, tokenizer: PreTrainedTokenizerBase, max_length: int, scratch: Path
+) -> Iterator[Check]:
+    """How long examples are in the tokens of a model, and how many of them it cannot read whole."""
+    n_tokens = _n_tokens(tokenizer, rows, scratch)
+    yield from _distribution(split, f"tokens.{name}", n_tokens)
+    cut = float(np.mean(n_tokens > max_length))
+    detail = f"{cut:.1%} of the texts lose their beginning at the {max_length} tokens of {name}"
+    yield judged(split, f"tokens.{name}.cut", cut, CUT, detail)
+    n_unreadable = int(np.sum(_n_tokens(tokenizer, [row._replace(passage="") for row in rows], scratch) > max_length))
+    detail = f"{n_unreadable} prompts alone are longer than the {max_length} tokens of {name}; lower data.max_chars"
+    yield judged(split, f"tokens.{name}.unreadable", n_unreadable, UNREADABLE, detail)
+
+
+def _n_tokens(tokenizer: PreTrainedTokenizerBase, rows: list[Row], scratch: Path) -> np.ndarray:
+    """Tokens of each of N examples if nothing is cut, [N] int64."""
+    texts = Texts([row.passage for row in rows], [row.prompt for row in rows])
+    labels = np.array([row.gt_label for row in rows])
+    examples = Rows([row.id for row in rows], labels, texts=lambda: iter([texts]))
+    return tokenize(examples, tokenizer, sys.maxsize, scratch).lengths
+
+
+def _tokenizer(spec: Mapping[str, Any], inputs: Mapping[str, Path]) -> PreTrainedTokenizerBase:
+    if spec["kind"] == "offline":
+        from w2s_core.offline.world import build_tokenizer, build_world
+
+        return build_tokenizer(build_world(WorldConfig(**spec["world"])), spec["n_words"], spec["max_length"])
+    from w2s_core.models.pretrained import read_tokenizer
+
+    if spec["kind"] == "folder":
+        return read_tokenizer(str(inputs[f"tokenizer.{spec['name']}"]), None)
+    return read_tokenizer(spec["hub"]["id"], spec["hub"]["revision"])

@@ -1,0 +1,57 @@
+"""The stages that make labels of labels, or of a file, and the one that scores labels; none needs a model.
+
+Only files in, files out.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from w2s_core.data.given import read_given
+from w2s_core.data.rows import read_groups, read_labels, read_rows, read_weak_probs, two_classes, write_weak_probs
+from w2s_core.entries.predict import write_score
+from w2s_core.methods.treatments import TREATMENTS
+from w2s_core.metrics import accuracy
+from w2s_core.stages import LABELLED, TREATED
+from w2s_core.watch import Watch
+
+
+def treat(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Watch) -> dict[str, Any]:
+    """Change labels as one treatment says."""
+    treatment = TREATMENTS.get(params["treatment"]["kind"])
+    settings = treatment.params.model_validate(params["treatment"])
+    changed = {}
+    for split in TREATED:
+        ids, probs = read_labels(inputs[split])
+        treated = treatment.of(two_classes(probs), settings)[:, 1]
+        write_weak_probs(out / f"{split}.parquet", ids, treated)
+        changed[f"mean_change_{split}"] = float(np.abs(treated - probs).mean())
+    return changed
+
+
+def combine(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Watch) -> dict[str, Any]:
+    """The mean of the probabilities that several supervisors give."""
+    n_members = len(inputs) // len(LABELLED)
+    for split in LABELLED:
+        ids, first = read_labels(inputs[f"{split}.0"])
+        others = [read_weak_probs(inputs[f"{split}.{member}"], ids) for member in range(1, n_members)]
+        write_weak_probs(out / f"{split}.parquet", ids, np.mean([first, *others], axis=0))
+    return {"n_members": n_members}
+
+
+def import_labels(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Watch) -> dict[str, Any]:
+    """Labels from a file of the user's, which has to hold those of all prepared rows and of no others."""
+    rows = {split: read_rows(inputs[split]) for split in LABELLED}
+    given = read_given(inputs["file"], {split: rows[split].ids for split in LABELLED})
+    for split in LABELLED:
+        write_weak_probs(out / f"{split}.parquet", rows[split].ids, given[split])
+    return {f"accuracy_{split}": accuracy(given[split], rows[split].gt_labels) for split in LABELLED}
+
+
+def judge(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Watch) -> dict[str, Any]:
+    """Compare a supervisor's labels of the test split with ground truth, as ``score`` does a model's answers."""
+    rows = read_rows(inputs["test"])
+    return write_score(out, rows, read_groups(inputs["test"]), read_weak_probs(inputs["labels"], rows.ids))

@@ -1,0 +1,50 @@
+"""The stages that use a trained classifier: labelling for a student, and scoring on the test split.
+
+Only files in, files out; prediction is in ``w2s_core.training.predict``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from w2s_core.data.rows import Rows, read_groups, read_rows, write_predictions, write_weak_probs
+from w2s_core.metrics import accuracy, auroc, brier, ece
+from w2s_core.models.classifier import load
+from w2s_core.settings.setting import SETTINGS
+from w2s_core.stages import LABELLED
+from w2s_core.training.predict import predict
+from w2s_core.watch import Watch
+
+
+def weak_labels(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Watch) -> dict[str, Any]:
+    """Let a supervisor label every split that it was not trained on."""
+    setting, classifier = SETTINGS.get(params["setting"]), load(inputs["model"])
+    accuracies = {}
+    for split in LABELLED:
+        rows = read_rows(inputs[split])
+        weak_probs = predict(setting, classifier, rows, watch)[:, 1]
+        write_weak_probs(out / f"{split}.parquet", rows.ids, weak_probs)
+        accuracies[f"accuracy_{split}"] = accuracy(weak_probs, rows.gt_labels)
+    return accuracies
+
+
+def score(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Watch) -> dict[str, Any]:
+    """Predict the test split and compare with ground truth."""
+    rows = read_rows(inputs["test"])
+    probs = predict(SETTINGS.get(params["setting"]), load(inputs["model"]), rows, watch)[:, 1]
+    return write_score(out, rows, read_groups(inputs["test"]), probs)
+
+
+def write_score(out: Path, rows: Rows, groups: list[str], probs: np.ndarray) -> dict[str, Any]:
+    """Write answers to the test split, P(class 1) of each row, and say how good they are."""
+    write_predictions(out / "predictions.parquet", rows, groups, probs)
+    return {
+        "n": len(rows),
+        "accuracy": accuracy(probs, rows.gt_labels),
+        "auroc": auroc(probs, rows.gt_labels),
+        "brier": brier(probs, rows.gt_labels),
+        "ece": ece(probs, rows.gt_labels),
+    }

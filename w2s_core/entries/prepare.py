@@ -1,0 +1,266 @@
+"""The stage ``prepare``: raw rows to the four tables of examples that every model of a grid shares.
+
+How a row becomes examples is in ``datasets`` and ``nlp``, where rows come from in ``sources``, and which of them go
+into which split in ``sampling``.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from w2s_core.data.datasets import DATASETS, Dataset, RawRow
+from w2s_core.data.labels import mapping_notes
+from w2s_core.data.sampling import Pool, Row, Split, balanced, joined, sample_any, sample_balanced
+from w2s_core.data.sources import SOURCES
+from w2s_core.errors import DataError
+from w2s_core.hashes import stable_hash, stable_int
+from w2s_core.watch import Watch
+
+MAX_MAJORITY = 0.55
+"""Share of the larger class among training rows above which they are balanced (Burns et al. 2023)."""
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("group", pa.string()),
+        ("passage", pa.string()),
+        ("prompt", pa.string()),
+        ("gt_label", pa.int8()),
+    ]
+)
+
+
+LEAST_ROWS = 2
+"""Of every split, one of either class."""
+LEAST_KEPT = 100_000
+KEPT_PER_ROW_ASKED = 4
+"""Of a larger raw split this many examples are kept to choose from; the rest would only take memory."""
+
+REASONS = ("unasked", "too_long", "in_test", "surplus", "duplicate", "unbalanced")
+"""Why a raw row gives nothing (``unasked``: no question of it can be asked), or an example is dropped: over the limit,
+like a test row, of too many, there already, of the larger class."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """A dataset's rows after sampling, with what became of the others. Splits are the outputs of ``prepare``."""
+
+    splits: dict[str, list[Row]]
+    usable: dict[str, list[Row]]
+    """Raw split to the rows that were left to choose from."""
+    n_raw: dict[str, int]
+    """Raw split to its number of rows."""
+    dropped: dict[str, Counter[str]]
+    """Raw split to how many examples were dropped for which reason, each for the first of ``REASONS`` that holds."""
+    notes: list[str]
+    """What is to be said of the labels: classes that the source numbers otherwise."""
+
+
+def prepare(params: Mapping[str, Any], inputs: Mapping[str, Path], out: Path, watch: Watch) -> dict[str, Any]:
+    """Format, filter, balance and split one dataset.
+
+    Args:
+        params: ``dataset``, ``source``, ``data_seed`` and ``data`` (a ``DataConfig`` with ``max_chars`` set).
+        inputs: for a folder, the raw files of each split: ``train`` and ``test``, or shards such as ``train-0``.
+        out: gets ``weak_train``, ``transfer_train``, ``validation`` and ``test``, as Parquet.
+        watch: hears of every table written.
+
+    Returns:
+        Per raw split its rows, how many examples were dropped for which reason, and how many were left to choose
+        from; per output its rows, positive ones and groups.
+
+    Raises:
+        DataError: rows that do not fit the dataset, one class only, or too few rows.
+    """
+    collected = collect(params, inputs)
+    for note in collected.notes:
+        logging.getLogger(__name__).warning("%s: %s", params["dataset"], note)
+    metrics: dict[str, Any] = {}
+    for split, usable in collected.usable.items():
+        metrics[f"{split}_raw"] = collected.n_raw[split]
+        metrics |= {f"{split}_dropped_{reason}": n for reason, n in collected.dropped[split].items()}
+        metrics[f"{split}_usable"] = len(usable)
+    for done, (split, rows) in enumerate(collected.splits.items(), start=1):
+        _write(rows, out / f"{split}.parquet")
+        metrics[f"{split}_rows"] = len(rows)
+        metrics[f"{split}_positive"] = sum(row.gt_label for row in rows)
+        metrics[f"{split}_groups"] = len({row.group for row in rows})
+        watch.progress(done, len(collected.splits), "tables")
+    return metrics
+
+
+def collect(params: Mapping[str, Any], inputs: Mapping[str, Path]) -> Collected:
+    """Everything of ``prepare`` but writing; same arguments, same errors."""
+    name, seed, data = params["dataset"], params["data_seed"], params["data"]
+    dataset = DATASETS.get(name)
+    told: list[tuple[str, str, str]] = []
+    raw = SOURCES.get(params["source"]["kind"])(params, inputs, dataset.columns, lambda *mapped: told.append(mapped))
+    asked = {"train": data["n_train"] + data["n_validation"], "test": data["n_test"]}
+    dropped = {split: Counter(dict.fromkeys(REASONS, 0)) for split in asked}
+    pools = {split: Pool(seed, max(LEAST_KEPT, KEPT_PER_ROW_ASKED * n), dropped[split]) for split, n in asked.items()}
+    n_raw = dict.fromkeys(asked, 0)
+
+    def rows_of(split: str) -> Iterator[Row]:
+        for position, raw_row in enumerate(raw[split], start=1):
+            n_raw[split] = position
+            yield from _examples(params, dataset, raw_row, split, position, dropped[split])
+
+    # Whatever the test file holds, kept or not, sampled or not: n_test must not decide what is trained on.
+    test_groups = set()
+    for row in rows_of("test"):
+        test_groups.update((row.group, row.also))
+        pools["test"].add(row)
+    test = joined(pools["test"].close())
+    _require_usable(name, "test", test, n_raw["test"], dropped["test"])
+    for row in rows_of("train"):
+        if row.group in test_groups or (row.also and row.also in test_groups):
+            dropped["train"]["in_test"] += 1
+        else:
+            pools["train"].add(row)
+    train = joined(pools["train"].close())
+    _require_usable(name, "train", train, n_raw["train"], dropped["train"])
+
+    train = _balanced(train, MAX_MAJORITY, dropped["train"])
+    if data["balance_test"]:
+        test = _balanced(test, 0.5, dropped["test"])
+    splits = {**_split_train(name, train, data, seed), "test": _sample_test(name, test, data, seed)}
+    return Collected(
+        splits={split: table.rows for split, table in splits.items()},
+        usable={"train": train, "test": test},
+        n_raw=n_raw,
+        dropped=dropped,
+        notes=mapping_notes(told),
+    )
+
+
+def _examples(
+    params: Mapping[str, Any], dataset: Dataset, raw_row: RawRow, split: str, position: int, dropped: Counter[str]
+) -> Iterator[Row]:
+    """The examples of one raw row, with their identity; none if one of them is too long."""
+    name, seed, max_chars = params["dataset"], params["data_seed"], params["data"]["max_chars"]
+    content = stable_hash(name, raw_row)
+    where = f"{name}: row {position} of the {split} rows"
+    try:
+        examples = dataset.format(raw_row, functools.partial(_draw, seed, content))
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
+    dropped["unasked"] += not examples
+    # All or none: a question keeps as many right answers as wrong ones.
+    if any(len(example.passage) + len(example.prompt) > max_chars for example in examples):
+        dropped["too_long"] += len(examples)
+        return
+    for example in examples:
+        if example.gt_label not in (0, 1):
+            raise DataError(
+                f"{where} has the label {example.gt_label}; "
+                "labels are 0 and 1 (a split with hidden labels cannot be used)"
+            )
+        id = stable_hash(content, example.candidate)
+        yield Row(
+            id=id,
+            group=_group(name, example.group),
+            passage=example.passage,
+            prompt=example.prompt,
+            gt_label=example.gt_label,
+            rank=stable_hash("row", seed, id),
+            position=position,
+            candidate=example.candidate,
+            also=example.also and _group(name, example.also),
+        )
+
+
+def _group(name: str, text: str) -> str:
+    """Case, space and punctuation make no difference."""
+    return stable_hash(name, re.sub(r"[\W_]+", " ", text.casefold()).strip() or text)
+
+
+def _draw(seed: int, content: str, n: int) -> int:
+    return stable_int("draw", seed, content) % n
+
+
+def _require_usable(name: str, split: str, rows: list[Row], n_raw: int, dropped: Mapping[str, int]) -> None:
+    if not rows:
+        why = ", ".join(f"{reason.replace('_', ' ')} {n}" for reason, n in dropped.items() if n)
+        found = f"all were dropped ({why})" if n_raw else "there is no row"
+        raise DataError(f"{name}: there must be {split} rows of both labels, 0 and 1, but {found}")
+    _require_both_classes(name, split, rows)
+
+
+def _require_both_classes(name: str, split: str, rows: Iterable[Row]) -> None:
+    counts = Counter(row.gt_label for row in rows)
+    if len(counts) < 2:
+        found = f"all {counts.total()} have the label {min(counts)}" if counts else "there is none"
+        raise DataError(f"{name}: usable {split} rows must have both labels, 0 and 1, but {found}")
+
+
+def _balanced(rows: list[Row], max_majority: float, dropped: Counter[str]) -> list[Row]:
+    kept = balanced(rows, max_majority)
+    dropped["unbalanced"] = len(rows) - len(kept)
+    return kept
+
+
+def _split_train(name: str, rows: list[Row], data: Mapping[str, Any], seed: int) -> dict[str, Split]:
+    n_weak = round(data["n_train"] * data["weak_fraction"])
+    sizes = {
+        "weak_train": n_weak,
+        "transfer_train": data["n_train"] - n_weak,
+        "validation": data["n_validation"],
+    }
+    asked = sum(sizes.values())
+    if len(rows) < LEAST_ROWS * len(sizes):
+        raise DataError(
+            f"{name}: {len(rows)} usable train rows are left; {', '.join(sizes)} need at least {LEAST_ROWS} each"
+        )
+    if data["allow_fewer"] and len(rows) < asked:
+        sizes = _shrunk(sizes, len(rows))
+    splits = sample_balanced(rows, sizes, seed)
+    available = sum(len(split.rows) for split in splits.values())
+    if available < asked and not data["allow_fewer"]:
+        raise DataError(
+            f"data.n_train: {data['n_train']} rows and {data['n_validation']} for validation asked of {name}, "
+            f"which has {available} usable ones in all; ask for fewer or set data.allow_fewer = true"
+        )
+    for split, table in splits.items():
+        if data["allow_fewer"]:
+            # Where large groups are all that is left, classes could not be chosen.
+            table.rows = balanced(table.rows, MAX_MAJORITY)
+        _require_both_classes(name, split, table.rows)
+    return splits
+
+
+def _shrunk(sizes: Mapping[str, int], n_rows: int) -> dict[str, int]:
+    """Sizes in the same proportion for which ``n_rows`` suffice, none so small that it cannot have both classes."""
+    shrunk = {split: n * n_rows // sum(sizes.values()) for split, n in sizes.items()}
+    for split, n in shrunk.items():
+        missing = max(0, LEAST_ROWS - n)
+        shrunk[max(shrunk, key=lambda name: shrunk[name])] -= missing
+        shrunk[split] += missing
+    return shrunk
+
+
+def _sample_test(name: str, rows: list[Row], data: Mapping[str, Any], seed: int) -> Split:
+    n = data["n_test"]
+    if len(rows) < n and not data["allow_fewer"]:
+        raise DataError(
+            f"data.n_test: {n} rows asked of {name}, which has {len(rows)} usable ones; "
+            "ask for fewer or set data.allow_fewer = true"
+        )
+    if data["balance_test"]:
+        return sample_balanced(rows, {"test": min(n, len(rows))}, seed)["test"]
+    return sample_any(rows, min(n, len(rows)), seed)
+
+
+def _write(rows: list[Row], path: Path) -> None:
+    ordered = sorted(rows, key=lambda row: row.rank)
+    columns = {name: [row[i] for row in ordered] for i, name in enumerate(SCHEMA.names)}
+    pq.write_table(pa.table(columns, schema=SCHEMA), path, compression="zstd")

@@ -1,0 +1,91 @@
+"""The two training stages: on ground truth, and on a supervisor's labels.
+
+Only files in, files out; the loop is ``w2s_core.training.fit``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from w2s_core.data.rows import Rows, read_rows, read_weak_probs, two_classes
+from w2s_core.metrics import accuracy, harden
+from w2s_core.models.classifier import build, save
+from w2s_core.settings.setting import SETTINGS, Forward
+from w2s_core.training.distributed import gather, join
+from w2s_core.training.fit import Recipe, fit
+from w2s_core.training.predict import predict_tokens
+from w2s_core.watch import Watch
+
+
+def train_gt(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Watch) -> dict[str, Any]:
+    """Finetune a model on ground truth: a supervisor, or a ceiling, or both."""
+    rows, validation = read_rows(inputs["train"]), read_rows(inputs["validation"])
+    metrics, _ = _train(
+        params, inputs, out, watch, rows, rows.gt_labels.astype(float), validation, validation.gt_labels
+    )
+    return metrics
+
+
+def train_w2s(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Watch) -> dict[str, Any]:
+    """Finetune a student on the labels of a weak supervisor; ground truth is only compared with."""
+    rows, validation = read_rows(inputs["train"]), read_rows(inputs["validation"])
+    weak_probs = read_weak_probs(inputs["labels"], rows.ids)
+    labels = harden(read_weak_probs(inputs["validation_labels"], validation.ids))
+    metrics, agreement = _train(params, inputs, out, watch, rows, weak_probs, validation, labels)
+    return {**metrics, "validation_agreement": agreement}
+
+
+def _train(
+    params: dict[str, Any],
+    inputs: dict[str, Path],
+    out: Path,
+    watch: Watch,
+    rows: Rows,
+    targets: np.ndarray,
+    validation: Rows,
+    validation_labels: np.ndarray,
+) -> tuple[dict[str, Any], float]:
+    """Metrics of the training, and its validation accuracy against its own labels.
+
+    Args:
+        targets: [N] float64, P(class 1) of ``rows``.
+        validation_labels: 0/1 labels of ``validation``, of the kind that is trained on.
+    """
+    classifier = build(params["model"], inputs.get("base"), params["seed"])
+    setting = SETTINGS.get(params["setting"])
+    held_out = Forward(setting, classifier, setting.encode(validation, classifier, watch.scratch))
+
+    def evaluate() -> dict[str, float]:
+        probs = predict_tokens(held_out, watch)[:, 1]
+        return {
+            "gt_accuracy": accuracy(probs, validation.gt_labels),
+            "label_accuracy": accuracy(probs, validation_labels),
+        }
+
+    recipe = Recipe(params["loss"], params["training"], params["model"]["lr"], params["seed"])
+    result = fit(setting, classifier, rows, two_classes(targets), recipe, watch=watch, evaluate=evaluate)
+    group = join(watch.n_devices, watch.device)
+    weights = gather(classifier) if group.size > 1 else {}
+    if group.rank == 0:
+        trained = classifier
+        if group.size > 1:
+            # A model in shares can neither be saved nor have its adapters merged.
+            trained = build(params["model"], inputs.get("base"), params["seed"])
+            trained.load_state_dict(weights)
+        (out / "model").mkdir()
+        save(trained, out / "model")
+    accuracies = evaluate()
+    watch.curve([{"step": result.n_steps, **accuracies}])
+    metrics = {
+        "n_train": len(rows),
+        "n_truncated": result.n_truncated,
+        "n_steps": result.n_steps,
+        "train_loss": result.train_loss,
+        "near_chance": result.near_chance,
+        "train_label_accuracy": accuracy(targets, rows.gt_labels),
+        "validation_accuracy": accuracies["gt_accuracy"],
+    }
+    return metrics, accuracies["label_accuracy"]

@@ -1,0 +1,96 @@
+"""Reading configurations, weights and tokenizers of transformers, with one line for whatever is wrong with their files.
+
+Weights come from safetensors only: nothing is unpickled. What is made of them is in ``classifier`` and ``heads``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from transformers import AutoModel, AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
+
+from w2s_core.errors import DataError
+
+
+def read_backbone(name: str, revision: str | None, config: PreTrainedConfig, instead: str = "") -> PreTrainedModel:
+    """The weights that ``config`` asks for; more of them in the file (heads, layers) are left out."""
+    with readable(name, "weights (model.safetensors)", instead):
+        backbone, report = AutoModel.from_pretrained(
+            name,
+            revision=revision,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    # A pooler is of no use here, and files of language models have none; nor is ESM's, which has a row for every layer.
+    absent = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
+    absent = {key for key in absent if "pooler" not in key and not key.startswith("contact_head.")}
+    if absent:
+        raise DataError(
+            f"{name}: {len(absent)} tensors that config.json asks for are not in model.safetensors, or not in that "
+            f"shape, such as {min(absent)}; both files must be of one model"
+        )
+    return backbone
+
+
+def read_tokenizer(name: str, revision: str | None) -> PreTrainedTokenizerBase:
+    """The tokenizer of a folder or Hub id.
+
+    Raises:
+        DataError: it cannot be read, or has no vocabulary.
+    """
+    with readable(name, "tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
+    # Without its files, transformers makes some tokenizers up, with special tokens only.
+    if tokenizer.get_vocab().keys() <= set(tokenizer.all_special_tokens):
+        raise DataError(f"{name}: cannot read the tokenizer: no vocabulary; tokenizer.json belongs next to config.json")
+    return tokenizer
+
+
+@contextmanager
+def readable(name: str, what: str, instead: str = "") -> Iterator[None]:
+    """Turn what transformers raises about unusable files into one line, which may say what works ``instead``."""
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:  # of hundreds of families, each with its own
+        first_line = str(error).strip().partition("\n")[0]
+        raise DataError(f"{name}: cannot read the {what}: {first_line}{instead and '; ' + instead}") from error
+
+
+@contextmanager
+def able(name: str, what: str, instead: str) -> Iterator[None]:
+    """Turn what a family of models cannot do into one line; a library of hundreds of them has as many errors for it.
+
+    Raises:
+        DataError: the block failed; it says ``what`` could not be done, why, and what works ``instead``.
+    """
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:  # any of them
+        reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
+        raise DataError(f"{name}: {what} ({reason}); {instead}") from error
+
+
+@contextmanager
+def isolated() -> Iterator[None]:
+    """For as long as this lasts, transformers draws no bars and reports no left-out weights; torch's random state is
+    afterwards what it was before."""
+    verbosity, has_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if has_bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,53 @@
+"""Probabilities of a trained classifier."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from w2s_core.data.rows import Rows
+from w2s_core.models.classifier import Classifier
+from w2s_core.settings.setting import Forward, Setting
+from w2s_core.training.backward import fewer_tokens
+from w2s_core.training.distributed import join
+from w2s_core.training.portions import micro_batches
+from w2s_core.watch import Watch
+
+CPU_TOKENS = 2_048
+"""Padded tokens per forward pass of a prediction on a CPU, where more is slower (half as fast at 16,384)."""
+
+
+def predict(setting: Setting, classifier: Classifier, rows: Rows, watch: Watch) -> np.ndarray:
+    """The probability of each class of each row, [N, C] float64, in the order of the rows."""
+    return predict_tokens(Forward(setting, classifier, setting.encode(rows, classifier, watch.scratch)), watch)
+
+
+def predict_tokens(forward: Forward, watch: Watch) -> np.ndarray:
+    """The probabilities of each example, [N, C] float64, in every process; leaves the model in its mode for them."""
+    classifier, tokens = forward.classifier, forward.tokens
+    group = join(watch.n_devices, watch.device)
+    classifier.to(watch.device).eval()
+    classifier.use_attention_for(int(tokens.lengths.max()))
+    micro_tokens = min(watch.micro_tokens, CPU_TOKENS) if classifier.device.type == "cpu" else watch.micro_tokens
+    probs = np.zeros((len(tokens), forward.setting.n_classes))
+    portions = micro_batches(tokens.lengths, np.arange(len(tokens)), micro_tokens)
+    n_done = 0
+    while portions:
+        # One portion each; where there are fewer, some compute what another does too, since all have to compute.
+        turn = portions[: group.size]
+        try:
+            # Not inference_mode: what a model computed in it and kept could not be trained on afterwards.
+            with torch.no_grad():
+                logits = forward(turn[group.rank % len(turn)])
+        except torch.OutOfMemoryError as error:
+            enough = fewer_tokens(tokens, turn, error, group)
+            watch.say(f"out of memory: from now on {enough} tokens at a time, not {micro_tokens}")
+            micro_tokens = enough
+            portions = micro_batches(tokens.lengths, np.concatenate(portions), micro_tokens)
+            continue
+        if group.rank < len(turn):
+            probs[turn[group.rank]] = forward.setting.probs(logits).cpu().numpy()
+        n_done += sum(len(portion) for portion in turn)
+        del portions[: len(turn)]
+        watch.progress(n_done, len(tokens), "rows")
+    return probs if group.size == 1 else group.sum(torch.from_numpy(probs).to(classifier.device)).cpu().numpy()
