@@ -19,6 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from flows.run.interrupts import GRACE
 from tests.harness import TINY
 from tests.places import ROOT
 
@@ -26,6 +27,9 @@ DEADLINE_S = 600
 TICK = threading.Event()
 """Never set: to wait for what another process does."""
 
+
+GRACE_S = "200"
+"""What ends in order has the time to do so, however busy the machine is."""
 
 LONG = {"epochs": 400, "batch_size": 8}
 """A training of some seconds, in the middle of which a run can be killed."""
@@ -89,7 +93,7 @@ class Runs:
 
     def environ(self) -> dict[str, str]:
         """What its processes know of the environment."""
-        return {**os.environ, "W2S_HOME": str(self.home)}
+        return {GRACE: GRACE_S, **os.environ, "W2S_HOME": str(self.home)}
 
     def grid(self, name: str = "tiny", **changes: Any) -> str:
         """Write a small grid; returns the path of its file."""
@@ -142,6 +146,14 @@ class Runs:
         assert pids, self.processes(home)
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
+
+    def wait_until_gone(self) -> None:
+        """Until no process knows this home: what was killed at the very end takes a moment to go."""
+        for _ in range(DEADLINE_S * 10):
+            if not self.processes():
+                return
+            TICK.wait(0.1)
+        raise AssertionError(self.processes())
 
     def processes(self, home: Path | None = None) -> list[str]:
         """Command lines of all processes that know this home, or another."""

@@ -100,7 +100,8 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
 
 OPTIONS = ("--output", "--output", "--format", "--grid", "--by", "--set", "--source", "--datasets", "--n", "--pool")
 
-LONGEST_S = 60
+LONGEST_S = 300
+"""Above this it hangs, on any machine."""
 
 
 class Outcome(NamedTuple):

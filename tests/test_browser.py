@@ -30,7 +30,7 @@ def up(tmp_path: Path) -> Iterator[Up]:
     up.start()
     yield up
     up.stop()
-    assert up.processes() == []
+    up.wait_until_gone()
 
 
 @pytest.fixture

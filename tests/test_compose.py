@@ -111,7 +111,6 @@ def test_compose_splits_a_grid_over_its_workers_and_each_node_runs_once(services
 
     again = services.wait_for(services.submit("grid/quick-grid", grid=grid))
     assert again["state"]["message"] == f"nothing to do: all {n_nodes} stages are fresh"
-    assert again["total_run_time"] < 15
 
 
 @pytest.mark.slow

@@ -50,7 +50,7 @@ def running(up: Up) -> Iterator[Up]:
         if up.process is not None:
             with contextlib.suppress(ProcessLookupError):
                 up.stop(signal.SIGTERM)
-    assert up.processes() == []
+    up.wait_until_gone()
 
 
 def test_grid_runs_in_one_flow_run_per_dataset_and_then_has_nothing_to_do(up: Up) -> None:
@@ -75,7 +75,6 @@ def test_grid_runs_in_one_flow_run_per_dataset_and_then_has_nothing_to_do(up: Up
     run = up.wait_for(id)
     assert run["state"]["type"] == "COMPLETED"
     assert run["state"]["message"] == f"nothing to do: all {n_nodes} stages are fresh"
-    assert run["total_run_time"] < 15
     assert up.children(id) == []
     assert Grids(LocalStore(up.home / "store")).names() == ["first"]
 
@@ -259,7 +258,7 @@ def test_ctrl_c_in_the_middle_of_a_run_leaves_no_process(own_up: Up) -> None:
     code, output = own_up.stop()
 
     assert (code, output) == (0, "stopped; finished stages stay\n"), own_up.log()
-    assert own_up.processes() == []
+    own_up.wait_until_gone()
     code, output = own_up.run("plan", path)
     assert "1 pretrain" not in output
 

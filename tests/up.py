@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.homes import DEADLINE_S, ROOT, TICK, Runs
+from flows.run.interrupts import GRACE
+from tests.homes import DEADLINE_S, GRACE_S, ROOT, TICK, Runs
 
 ENDED = ("COMPLETED", "FAILED", "CANCELLED", "CRASHED")
 
@@ -45,6 +46,7 @@ class Up(Runs):
         """As in a terminal, but that no settings of the developer's are there."""
         environ = {name: value for name, value in os.environ.items() if not name.startswith(("W2S_", "PREFECT_"))}
         places = {"W2S_HOME": str(self.home), "W2S_SLOTS": str(self.folder / "slots"), "HOME": str(self.folder)}
+        environ[GRACE] = GRACE_S
         return {**environ, **self.settings, **places}
 
     def start(self) -> list[str]:

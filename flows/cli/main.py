@@ -11,7 +11,7 @@ from pathlib import Path
 from artifacts.errors import UsageError, W2sError
 from flows.cli import data, grids, results, service, store  # noqa: F401  their commands
 from flows.cli.app import FAILED, USAGE, app, complain
-from flows.run.interrupts import INTERRUPTS
+from flows.run.interrupts import INTERRUPTS, grace_s
 from tasks import LOGGERS
 
 
@@ -27,6 +27,7 @@ def main() -> None:
     with INTERRUPTS.heard():
         try:
             _require_text()
+            grace_s()  # refused now, not in the last moments
             app(standalone_mode=True)
         except (W2sError, OSError) as error:
             if INTERRUPTS.exit_code is None:

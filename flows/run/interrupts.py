@@ -7,6 +7,7 @@ costs nothing but tidiness, as `kill -9` does: the store and locks of the kernel
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import signal
@@ -14,10 +15,14 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
+from artifacts.errors import UsageError
 from artifacts.waiting import STOP
 
-LIMIT_S = 8.0
-"""How long a process may take to end in order."""
+GRACE = "W2S_GRACE_S"
+"""Environment variable: seconds that a process may take to end in order."""
+
+GRACE_S = 8.0
+"""Where that is not set."""
 
 BY_SIGNAL = 128
 """Exit codes above this stand for signals, as in a shell."""
@@ -25,6 +30,24 @@ BY_SIGNAL = 128
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Act = Callable[[], object]
+
+
+def grace_s() -> float:
+    """How long this process may take to end in order, in seconds.
+
+    Raises:
+        UsageError: ``W2S_GRACE_S`` is no such number.
+    """
+    text = os.environ.get(GRACE)
+    if not text:
+        return GRACE_S
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= threading.TIMEOUT_MAX:
+        raise UsageError(f"{GRACE}: {text!r} is no number of seconds above 0; leave it out for {GRACE_S:g}")
+    return seconds
 
 
 class Interrupts:
@@ -81,7 +104,7 @@ class Interrupts:
     def end_soon(self, exit_code: int) -> None:
         """End the process with this code when the limit is over, if it has not ended by then."""
         STOP.set()
-        timer = threading.Timer(LIMIT_S, self._end, [exit_code])
+        timer = threading.Timer(grace_s(), self._end, [exit_code])
         timer.daemon = True
         timer.start()
 
@@ -94,7 +117,7 @@ class Interrupts:
         first = os.read(heard, 1)
         if first:
             STOP.set()
-            is_early = bool(select.select([heard], [], [], LIMIT_S)[0])
+            is_early = bool(select.select([heard], [], [], grace_s())[0])
             # The pipe's own end: what was asked for has come about.
             if not is_early or os.read(heard, 1):
                 self._end(BY_SIGNAL + first[0])

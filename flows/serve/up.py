@@ -18,14 +18,14 @@ from rich.console import Console
 
 from artifacts.errors import Stopped, UsageError, W2sError
 from flows.home import Home, Places
-from flows.run.interrupts import INTERRUPTS
+from flows.run.interrupts import INTERRUPTS, grace_s
 from flows.serve.server import Report, Server, local_server
 
 PORT = 4200
 """Where the UI is, unless another port is asked for or a run of this home has started the server elsewhere."""
 
-STOP_TIMEOUT_S = 5
-"""How long flow runs may take to be cancelled in order."""
+SERVER_STOPS_S = 3.0
+"""What of the time to end in order is left for the server, when flow runs have been cancelled."""
 
 LOOK_S = 1
 """How often it is looked whether the server lives."""
@@ -135,7 +135,7 @@ def _stop(process: subprocess.Popen[str]) -> None:
     """Let it cancel its flow runs; whatever is left of its session after that is killed."""
     try:
         process.terminate()
-        process.communicate(timeout=STOP_TIMEOUT_S)
+        process.communicate(timeout=max(grace_s() - SERVER_STOPS_S, 0))
     except subprocess.TimeoutExpired:
         pass
     finally:

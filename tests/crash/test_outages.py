@@ -17,7 +17,7 @@ import pytest
 
 from tests.crash.test_deployed import SETTINGS, assert_each_once, assert_nothing_left, complete, start
 from tests.harness import N_NODES
-from tests.homes import LONG
+from tests.homes import DEADLINE_S, LONG
 from tests.s3_server import Service
 from tests.test_up import running
 from tests.up import TICK, Up, free_port
@@ -89,7 +89,7 @@ def test_crash_of_the_profiles_server_ends_no_typed_run_and_leaves_nothing_runni
         up.wait_for_training()
         profile.stop()
         profile.start()
-        output, _ = process.communicate(timeout=240)
+        output, _ = process.communicate(timeout=DEADLINE_S)
 
         assert "Traceback" not in output
         if process.returncode != 0:

@@ -60,7 +60,7 @@ def test_interrupted_run_says_how_to_go_on_and_keeps_what_is_finished(runs: Runs
     process = runs.command("run", grid)
     runs.wait_for_training(process)
     os.kill(process.pid, signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=DEADLINE_S)
 
     assert process.returncode == 130
     assert f"go on with: w2s run {grid}" in output

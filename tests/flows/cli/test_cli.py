@@ -173,6 +173,19 @@ def test_foreign_store_is_refused_in_one_line(capsys: pytest.CaptureFixture[str]
     assert "photo.jpg" in output
 
 
+@pytest.mark.parametrize("seconds", ["soon", "0", "-1", "nan", "inf"])
+def test_grace_that_is_no_time_is_one_line(
+    seconds: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("W2S_GRACE_S", seconds)
+
+    code, output = run(capsys, "models")
+
+    assert code == 2
+    assert output.count("\n") == 1
+    assert f"W2S_GRACE_S: '{seconds}' is no number of seconds above 0" in output
+
+
 def test_written_grid_is_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "grid.toml"
     path.write_text("mine")

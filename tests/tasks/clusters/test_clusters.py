@@ -177,7 +177,7 @@ def runs(tmp_path: Path) -> Iterator[Runs]:
     runs = Runs(tmp_path)
     yield runs
     up = Up(tmp_path)
-    assert up.processes() == []
+    up.wait_until_gone()
 
 
 def made(store: Path) -> dict[str, dict[str, Any]]:
