@@ -117,7 +117,17 @@ STAGES: dict[str, Stage] = {
 }
 
 ADDED: dict[str, dict[str, Any]] = {
-    **{stage: {"training.optimizer": "adamw", "setting": "classify"} for stage in ("train_gt", "train_w2s")},
+    **{
+        stage: {
+            "training.optimizer": "adamw",
+            "setting": "classify",
+            "loss.smoothing": 0.0,
+            "loss.balance_batch": False,
+            "loss.schedule": "linear",
+            "loss.buffer": 512,
+        }
+        for stage in ("train_gt", "train_w2s")
+    },
     **{stage: {"setting": "classify"} for stage in ("weak_labels", "score")},
 }
 """Per stage, dotted parameter added after the first release to the value it stood for before it existed.

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import types
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import pyarrow as pa
+from pydantic.fields import FieldInfo
 
 from flows.plan.supervisors.supervisor import SUPERVISORS
 from w2s_core.config import Frozen
@@ -67,7 +70,7 @@ def methods_table() -> pa.Table:
             "name": name,
             "what": inspect.cleandoc(params.__doc__ or "").partition("\n\n")[0],
             "settings": ", ".join(
-                field if info.is_required() else f"{field} = {info.default}"
+                _setting(field, info)
                 for field, info in params.model_fields.items()
                 if field not in ("name", "kind", "loss")
             ),
@@ -76,3 +79,32 @@ def methods_table() -> pa.Table:
         for name, params in entries.items()
     ]
     return pa.Table.from_pylist(rows)
+
+
+def _setting(field: str, info: FieldInfo) -> str:
+    """A field with its default, and what it may be: bounds, or other choices."""
+    text = field if info.is_required() else f"{field} = {info.default}"
+    limits = [*_bounds(info.metadata), *_choices(info.annotation, info.default)]
+    return f"{text} ({', '.join(limits)})" if limits else text
+
+
+def _bounds(metadata: list[Any]) -> list[str]:
+    signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
+    return [
+        f"{sign} {getattr(bound, name):g}"
+        for bound in metadata
+        for name, sign in signs.items()
+        if isinstance(getattr(bound, name, None), int | float)
+    ]
+
+
+def _choices(annotation: Any, default: Any) -> list[str]:
+    """What else a field may be, of a ``Literal`` or of several forms."""
+    if get_origin(annotation) is Literal:
+        others = [str(choice) for choice in get_args(annotation) if choice != default]
+        return ["or " + ", ".join(others)] if others else []
+    if get_origin(annotation) is Annotated:
+        return _bounds([m for part in get_args(annotation)[1:] for m in getattr(part, "metadata", [part])])
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [choice for part in get_args(annotation) for choice in _choices(part, default)]
+    return []

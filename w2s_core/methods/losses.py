@@ -1,13 +1,14 @@
 """Losses of a whole effective batch: functions of the classifier's logits and of the labels it learns from.
 
-Micro-batches are no concern of a loss: ``w2s_core.training.fit`` hands it every logit of the batch at once. Letters: B
-examples of one effective batch, C classes.
+What a loss is, what several share, and naive finetuning; the others are beside this file, by theme. Micro-batches are
+no concern of a loss: ``w2s_core.training.fit`` hands it every logit of the batch at once. Letters, here and there: N
+examples of a training, B of one effective batch, C classes.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -20,6 +21,9 @@ from w2s_core.registry import Registry
 if TYPE_CHECKING:
     from torch import Tensor
 
+NO_STATE: Mapping[str, Tensor] = MappingProxyType({})
+"""Of a loss that knows nothing but the batch before it."""
+
 
 class Batch(NamedTuple):
     """What a loss knows of an effective batch besides the logits."""
@@ -30,6 +34,8 @@ class Batch(NamedTuple):
     """[B] int64, decides between equal logits; see ``tie_ranks``."""
     progress: float
     """Share of the optimizer steps that are done, in [0, 1)."""
+    state: Mapping[str, Tensor] = NO_STATE
+    """What ``Loss.start`` gave, with all that the steps before have put in its place."""
 
 
 class Value(NamedTuple):
@@ -38,6 +44,13 @@ class Value(NamedTuple):
     value: Tensor
     """Scalar float64."""
     log: dict[str, Tensor | float]
+    state: Mapping[str, Tensor] = NO_STATE
+    """What takes the place of the ``Batch.state`` of the same names once the step is made; new tensors, no gradient."""
+
+
+def stateless(targets: Tensor, params: Frozen) -> Mapping[str, Tensor]:
+    """The start of a loss that has no state."""
+    return NO_STATE
 
 
 class Loss(NamedTuple):
@@ -45,12 +58,48 @@ class Loss(NamedTuple):
 
     of: Callable[[Tensor, Batch, Any], Value]
     """``(logits, batch, params) -> Value``. Logits are [B, C], or more under the head ``lm_head_tokens``: those after
-    the classes stand for all that is no label."""
+    the classes stand for all that is no label. A pure function, which may be called twice for one step."""
     params: type[Frozen]
     """Its parameters, with its name as ``loss``."""
+    start: Callable[[Tensor, Any], Mapping[str, Tensor]] = stateless
+    """``(targets, params) -> state`` before the first step of every training, from its labels [N, C] float64; tensors
+    on their device, which checkpoints keep by name. Raises ``TrainingError`` where the loss is not defined."""
 
 
 LOSSES: Registry[Loss] = Registry("loss", param="loss.loss", modules=("w2s_core.methods.*",))
+
+
+class OnLabels(Frozen):
+    """Base of a loss's parameters: what is done first to the labels of each batch, which is all that the loss sees."""
+
+    smoothing: float = Field(
+        0.0, ge=0, lt=1, description="Share of every label that is spread over all classes alike (label smoothing)."
+    )
+    balance_batch: bool = Field(
+        False, description="Shift the labels' log-odds by their mean in the batch, so that none prefers a class."
+    )
+
+
+BALANCE_EPSILON = 1e-7
+"""Added to probabilities before their logarithm is taken, as in EleutherAI/w2s, ``w2s/loss.py`` at 08cb994."""
+
+
+def learned(targets: Tensor, params: Frozen) -> Tensor:
+    """[B, C] labels as ``OnLabels`` has them; ``targets`` themselves where it asks for nothing.
+
+    Smoothing is (1 - s) w + s / C (Szegedy et al. 2016, section 7). Balancing is σ(logit(w) - mean logit) over the
+    whole effective batch (published code of EleutherAI/w2s, which then takes a half for the prior of ``logconf``), of
+    more classes the same of every logarithm. A batch of one keeps its label, which is its own mean: it would become a
+    coin. Balanced first, then smoothed.
+    """
+    if not isinstance(params, OnLabels):
+        return targets
+    if params.balance_batch and len(targets) > 1:
+        log_odds = (targets + BALANCE_EPSILON).log()
+        targets = (log_odds - log_odds.mean(0)).softmax(-1)
+    if params.smoothing:
+        targets = (1 - params.smoothing) * targets + params.smoothing / targets.shape[1]
+    return targets
 
 
 def tie_ranks(ids: list[str]) -> np.ndarray:
@@ -58,22 +107,19 @@ def tie_ranks(ids: list[str]) -> np.ndarray:
     return np.fromiter((stable_int(id_) >> 17 for id_ in ids), np.int64, len(ids))  # 63 of its 80 bits
 
 
-def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross-entropy of [B, C] logits, or more, against [B, C] probabilities, in float64."""
+def cross_entropies(logits: Tensor, targets: Tensor) -> Tensor:
+    """[B] float64, the cross-entropy of [B, C] logits, or more, against [B, C] probabilities."""
     log_p = logits.double().log_softmax(-1)[:, : targets.shape[1]]  # [B, C]
-    return -(targets * log_p).sum(-1).mean()
+    return -(targets * log_p).sum(-1)
 
 
-def mixed(targets: Tensor, own: Tensor, alpha: float) -> Tensor:
-    """[B, C] labels of which a share ``alpha`` is ``own``; the first class takes what the others leave."""
-    import torch
-
-    others = (1 - alpha) * targets[:, 1:] + alpha * own[:, 1:]
-    return torch.cat([1 - others.sum(-1, keepdim=True), others], -1)
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Their mean."""
+    return cross_entropies(logits, targets).mean()
 
 
-class Xent(Frozen):
-    """Naive finetuning: cross-entropy against the labels."""
+class Xent(OnLabels):
+    """Naive finetuning: cross-entropy against the labels (Burns et al. 2023)."""
 
     loss: Literal["xent"] = "xent"
 
@@ -84,78 +130,3 @@ def xent(logits: Tensor, batch: Batch, params: Xent) -> Value:
 
 
 LOSSES.register("xent", Loss(xent, Xent))
-
-
-class Logconf(Frozen):
-    """The auxiliary confidence loss (Burns et al. 2023, section 4.3 and appendix A.4)."""
-
-    loss: Literal["logconf"] = "logconf"
-    alpha_max: float = Field(0.5, ge=0, le=1, description="Final weight of the student's own hardened label.")
-    warmup_frac: float = Field(0.2, ge=0, le=1, description="Share of steps over which the weight rises from 0.")
-    threshold: Literal["half", "match_prior"] = Field(
-        "half", description="Share of a batch hardened to class 1: a half, or the mean weak label."
-    )
-
-
-def logconf(logits: Tensor, batch: Batch, params: Logconf) -> Value:
-    """Auxiliary confidence loss (Burns et al. 2023, section 4.3.2 and appendix A.4).
-
-    Cross-entropy against ``(1 - alpha) w + alpha h``: ``w`` the weak label, ``h`` the student's own prediction, without
-    gradient, hardened at a threshold that follows the batch; 0.5 where that is one example. ``alpha`` rises linearly
-    from 0 to ``alpha_max`` over the first ``warmup_frac`` of the training; where it is 0 the loss is ``xent`` bit for
-    bit.
-    """
-    import torch
-
-    warmup_frac = params.warmup_frac
-    alpha = params.alpha_max
-    if batch.progress < warmup_frac:
-        alpha *= batch.progress / warmup_frac
-    n_positive: Tensor | int = math.ceil(len(logits) / 2)
-    if params.threshold == "match_prior":
-        # A sum such as 3.0000000000000004 is three. It stays on the device, which nothing here waits for.
-        n_positive = (batch.targets[:, 1].sum() - 1e-6).ceil()
-    hardened = harden_top(logits, batch.ties, n_positive)
-    if len(logits) == 1:
-        # No share of one example can be positive but none or all: it keeps the class that the student gives it.
-        hardened = (logits[:, 1] > logits[:, 0]).double()
-    disagree = (hardened != (batch.targets[:, 1] > 0.5)).double().mean()
-    log: dict[str, Tensor | float] = {
-        "alpha": alpha,
-        "hardened_share": hardened.mean(),
-        "hardened_disagree": disagree,
-    }
-    own = torch.stack([1 - hardened, hardened], -1)
-    return Value(cross_entropy(logits, mixed(batch.targets, own, alpha)), log)
-
-
-LOSSES.register("logconf", Loss(logconf, Logconf))
-
-
-def harden_top(logits: Tensor, ties: Tensor, n_positive: Tensor | int) -> Tensor:
-    """[B] float64: 1 for the ``n_positive`` examples with the highest P(class 1), else 0; no gradient."""
-    import torch
-
-    margin = (logits[:, 1] - logits[:, 0]).detach()  # [B], rises with P(class 1)
-    by_tie = ties.argsort()
-    order = by_tie[margin[by_tie].argsort(descending=True, stable=True)]
-    hardened = torch.empty(len(margin), dtype=torch.float64, device=margin.device)
-    hardened[order] = (torch.arange(len(margin), device=margin.device) < n_positive).double()
-    return hardened
-
-
-class Kl(Frozen):
-    """Divergence of the student's answers from the labels: the gradient of ``xent``, and 0 where they are equal."""
-
-    loss: Literal["kl"] = "kl"
-
-
-def kl(logits: Tensor, batch: Batch, params: Kl) -> Value:
-    """Mean KL(labels || student): their cross-entropy less the entropy of the labels."""
-    import torch
-
-    entropy = -torch.xlogy(batch.targets, batch.targets).sum(-1).mean()
-    return Value(cross_entropy(logits, batch.targets) - entropy, {})
-
-
-LOSSES.register("kl", Loss(kl, Kl))

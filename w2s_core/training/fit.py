@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from w2s_core.data.rows import Rows
-from w2s_core.methods.losses import LOSSES, Batch, Value, tie_ranks
+from w2s_core.methods.losses import LOSSES, Batch, Value, learned, tie_ranks
 from w2s_core.models.classifier import Classifier, on_device
 from w2s_core.settings.setting import Forward, Setting
 from w2s_core.training.backward import set_gradient
@@ -27,7 +27,7 @@ from w2s_core.training.curve import LossCurve
 from w2s_core.training.distributed import join, shard
 from w2s_core.training.optimizers import make_optimizer
 from w2s_core.training.recompute import recomputed_layers
-from w2s_core.training.state import put_back, take
+from w2s_core.training.state import loss_in, put_back, take, take_loss
 from w2s_core.watch import Checkpoint, Watch
 
 
@@ -77,9 +77,9 @@ def fit(
         evaluate: gives the curve more columns at ``watch.eval_at``; it may use the classifier, without changing it.
 
     Raises:
-        TrainingError: the loss or its gradient is not finite, or the loss explodes; one example does not fit into
-            memory, or on several devices a portion; the optimizer is not installed, or the model cannot do without
-            keeping inner results.
+        TrainingError: the loss or its gradient is not finite, or the loss explodes, or is not defined for so many
+            classes; one example does not fit into memory, or on several devices a portion; the optimizer is not
+            installed, or the model cannot do without keeping inner results.
     """
     training = recipe.training
     group = join(watch.n_devices, watch.device)
@@ -99,13 +99,14 @@ def fit(
     loss_params = loss.params.model_validate(recipe.loss)
     all_targets = torch.from_numpy(targets).to(device)
     all_ties = torch.from_numpy(tie_ranks(rows.ids)).to(device)
+    loss_state = dict(loss.start(all_targets, loss_params))
 
     def objective(logits: Tensor, batch: np.ndarray, progress: float) -> Value:
         index = on_device(batch, device)
-        chosen = all_targets[index]
-        value, log = loss.of(logits, Batch(chosen, all_ties[index], progress), loss_params)
-        disagree = (logits[:, : chosen.shape[1]].argmax(-1) != chosen.argmax(-1)).double().mean()
-        return Value(value, {"label_disagree": disagree, **log})
+        labels = learned(all_targets[index], loss_params)
+        result = loss.of(logits, Batch(labels, all_ties[index], progress, loss_state), loss_params)
+        disagree = (logits[:, : labels.shape[1]].argmax(-1) != labels.argmax(-1)).double().mean()
+        return result._replace(log={"label_disagree": disagree, **result.log})
 
     optimizer = make_optimizer(classifier, training)
     parameters = [p for settings in optimizer.param_groups for p in settings["params"]]
@@ -116,6 +117,7 @@ def fit(
         saved = watch.checkpoints and watch.checkpoints.resume({"attention": classifier.attention})
         if saved:
             put_back(classifier, optimizer, saved.tensors, saved.values["optimizer"])
+            loss_state |= loss_in(saved.tensors, device)
         n_done, values = (saved.step, saved.values) if saved else (0, {"micro_tokens": watch.micro_tokens, "curve": {}})
         del saved  # it is as large as the training
         micro_tokens = values["micro_tokens"]
@@ -131,6 +133,8 @@ def fit(
                 micro_tokens = enough
             grad_norm = group.whole(torch.nn.utils.clip_grad_norm_(parameters, training["max_grad_norm"]))
             optimizer.step()
+            # Only now: a step whose memory ran out computes its loss again.
+            loss_state |= result.state
             n_tokens = int(tokens.lengths[batch].sum())
             row = {"step": step, "lr": step_lr, "examples": len(batch), "tokens": n_tokens}
             curve.add(row, result, grad_norm)
@@ -140,7 +144,7 @@ def fit(
                 _set_up(classifier, longest, training)
             if watch.checkpoints and step < len(plan) and watch.checkpoints.is_due():
                 curve.fetch()
-                watch.checkpoints.save(_checkpoint(step, classifier, optimizer, micro_tokens, curve))
+                watch.checkpoints.save(_checkpoint(step, classifier, optimizer, micro_tokens, curve, loss_state))
             watch.progress(step, len(plan), "steps")
         curve.fetch()
     classifier.zero_grad()
@@ -176,14 +180,18 @@ def _set_up(classifier: Classifier, longest: int, training: Mapping[str, Any]) -
 
 
 def _checkpoint(
-    step: int, classifier: Classifier, optimizer: torch.optim.Optimizer, micro_tokens: int, curve: LossCurve
+    step: int,
+    classifier: Classifier,
+    optimizer: torch.optim.Optimizer,
+    micro_tokens: int,
+    curve: LossCurve,
+    loss_state: Mapping[str, Tensor],
 ) -> Checkpoint:
     """What ``fit`` goes on from."""
     state = take(classifier, optimizer)
+    tensors = state.tensors | take_loss(loss_state)
     about_curve = {"first": curve.first, "recent": curve.recent, "disagreed": curve.disagreed}
-    return Checkpoint(
-        step, state.tensors, {"optimizer": state.values, "micro_tokens": micro_tokens, "curve": about_curve}
-    )
+    return Checkpoint(step, tensors, {"optimizer": state.values, "micro_tokens": micro_tokens, "curve": about_curve})
 
 
 @contextmanager

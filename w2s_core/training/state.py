@@ -1,4 +1,4 @@
-"""All that a training carries from one optimizer step to the next: trained weights, optimizer state, random state.
+"""All that a training carries from one optimizer step to the next: weights, state of optimizer and loss, random state.
 
 Copies out and back, for checkpoints; when they are taken and how they are kept is for whoever watches the training.
 """
@@ -65,6 +65,16 @@ def put_back(
     torch.set_rng_state(tensors["random/cpu"])
     if classifier.device.type == "cuda":
         torch.cuda.set_rng_state(tensors["random/cuda"], classifier.device)
+
+
+def take_loss(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copy the state of a loss; its names are others than those of ``take``, which it may be kept with."""
+    return {f"loss/{name}": value.detach().to("cpu", copy=True).contiguous() for name, value in state.items()}
+
+
+def loss_in(tensors: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    """The state of a loss among what was kept."""
+    return {name.removeprefix("loss/"): tensors[name].to(device) for name in tensors if name.startswith("loss/")}
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:

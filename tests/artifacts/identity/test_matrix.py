@@ -135,7 +135,7 @@ CODE = {
         ("w2s_core/entries/predict.py", "accuracies = {}", "accuracies = dict()"),
         {"weak_labels": 1},
     ),
-    "a loss that no node uses": (("w2s_core/methods/losses.py", "len(logits) / 2", "len(logits) // 2"), {}),
+    "a loss that no node uses": (("w2s_core/methods/confidence.py", "len(logits) / 2", "len(logits) // 2"), {}),
     "the formatter of another dataset": (
         ("w2s_core/data/nlp/pairs.py", """f"Q: {clean(row['question'])}\"""", """f"Ask: {clean(row['question'])}\""""),
         {},
@@ -195,9 +195,9 @@ def test_formatter_edited_makes_its_dataset_stale_alone_and_is_named(project: Pr
 REGISTERED = {
     "loss": (
         "w2s_core/methods/losses.py",
-        "def harden_top(",
-        'class New(Frozen):\n    loss: Literal["new"] = "new"\n\n\nLOSSES.register("new", Loss(xent, New))\n\n\n'
-        "def harden_top(",
+        'LOSSES.register("xent"',
+        'class New(Frozen):\n    loss: Literal["new"] = "new"\n\n\nLOSSES.register("new", Loss(xent, New))\n'
+        'LOSSES.register("xent"',
     ),
     "dataset": (
         "w2s_core/data/nlp/pairs.py",
