@@ -41,6 +41,17 @@ SIZES: dict[str, dict[str, Any]] = {
 LOSS_PARAMS: dict[str, dict[str, Any]] = {name: LOSSES.get(name).params().model_dump() for name in LOSSES}
 """The ``loss`` of a training's parameters, for every loss at its defaults."""
 
+LOSS_CASES: dict[str, dict[str, Any]] = {
+    **LOSS_PARAMS,
+    "logconf match_prior": LOSS_PARAMS["logconf"] | {"threshold": "match_prior"},
+    "logconf fixed": LOSS_PARAMS["logconf"] | {"threshold": "fixed", "schedule": "oai_step"},
+    "logconf buffer": LOSS_PARAMS["logconf"] | {"threshold": "buffer", "buffer": 13},
+    "entropy detached": LOSS_PARAMS["entropy"] | {"detached": True},
+    "window midweak": LOSS_PARAMS["window"] | {"radius": "midweak"},
+    "balanced and smoothed": LOSS_PARAMS["logconf"] | {"balance_batch": True, "smoothing": 0.1},
+}
+"""Besides, their other forms."""
+
 
 def tiny_tokenizer(*, with_specials: bool = False) -> PreTrainedTokenizerFast:
     """Words to ids; with specials it frames a text in [CLS] and [SEP], as encoders do. It has no padding token."""

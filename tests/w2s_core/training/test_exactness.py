@@ -5,6 +5,7 @@ For every loss that is registered.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -12,19 +13,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from torch import Tensor
 
 from tests.harness import context
-from tests.tiny_models import CLASSIFY, LOSS_PARAMS, model_params, tiny_base, toy_rows, training_params
+from tests.tiny_models import CLASSIFY, LOSS_CASES, LOSS_PARAMS, model_params, tiny_base, toy_rows, training_params
 from w2s_core.data.rows import two_classes
-from w2s_core.methods import losses
-from w2s_core.methods.losses import LOSSES, Batch, tie_ranks
+from w2s_core.methods import confidence, losses
+from w2s_core.methods.losses import LOSSES, NO_STATE, Batch, learned, tie_ranks
 from w2s_core.models.classifier import build
 from w2s_core.settings.setting import Forward
 from w2s_core.training import backward
 from w2s_core.training.fit import Recipe, fit
-from w2s_core.watch import Silent
+from w2s_core.training.state import take_loss
+from w2s_core.watch import Checkpoint, Checkpoints, Silent
 
 B = 32
 SIZES = (1, 4, B)
@@ -33,9 +36,7 @@ HALFWAY = 0.5
 """Progress at which every loss has its full weights."""
 ROUNDING = 1e-5
 
-CASES = {**LOSS_PARAMS, "logconf match_prior": LOSS_PARAMS["logconf"] | {"threshold": "match_prior"}}
-
-each_loss = pytest.mark.parametrize("loss", CASES.values(), ids=CASES)
+each_loss = pytest.mark.parametrize("loss", LOSS_CASES.values(), ids=LOSS_CASES)
 
 
 class Step(NamedTuple):
@@ -64,27 +65,29 @@ def step(base: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Step]:
     targets = torch.from_numpy(two_classes(np.random.default_rng(0).random(B)))
     ties = torch.from_numpy(tie_ranks(rows.ids))
     example = {int(tie): i for i, tie in enumerate(ties)}
-    harden_top = losses.harden_top
+    harden_top = confidence.harden_top
 
     def gradient(loss: Mapping[str, Any], size: int, order: np.ndarray, fixed: bool) -> Step:
         hardened: dict[int, float] = {}
         margins: dict[int, float] = {}
 
-        def recorded(logits: Tensor, batch_ties: Tensor, *more: Any) -> Tensor:
-            found = batch_ties % 2 if fixed else harden_top(logits, batch_ties, *more)
-            for tie, value, (zero, one) in zip(batch_ties, found, logits.detach(), strict=True):
+        def recorded(batch_margins: Tensor, batch_ties: Tensor, *more: Any) -> Tensor:
+            found = batch_ties % 2 if fixed else harden_top(batch_margins, batch_ties, *more)
+            for tie, value, margin in zip(batch_ties, found, batch_margins, strict=True):
                 hardened[example[int(tie)]] = float(value)
-                margins[example[int(tie)]] = float(one - zero)
-            return found.double()
+                margins[example[int(tie)]] = float(margin)
+            return found
 
         def objective(logits: Tensor, batch: np.ndarray) -> losses.Value:
             entry = LOSSES.get(loss["loss"])
-            return entry.of(logits, Batch(targets[batch], ties[batch], HALFWAY), entry.params(**loss))
+            params = entry.params(**loss)
+            labels = learned(targets[batch], params)
+            return entry.of(logits, Batch(labels, ties[batch], HALFWAY, entry.start(targets, params)), params)
 
         def portions(lengths: np.ndarray, rows: np.ndarray, micro_tokens: int) -> list[np.ndarray]:
             return [rows[i : i + size] for i in range(0, len(rows), size)]
 
-        monkeypatch.setattr(losses, "harden_top", recorded)
+        monkeypatch.setattr(confidence, "harden_top", recorded)
         monkeypatch.setattr(backward, "micro_batches", portions)
         backward.set_gradient(forward, order, 0, objective)
         return Step(torch.cat([p.grad.flatten() for p in classifier.parameters()]), hardened, margins)
@@ -132,7 +135,29 @@ def test_order_within_a_batch_changes_nothing_but_rounding(
     )
 
 
-def trained(base: Path, loss: Mapping[str, Any], seed: int, **training: Any) -> bytes:
+class Kept:
+    """Checkpoints of every step, as bytes; a training goes on from the one that is ``resumed``."""
+
+    def __init__(self) -> None:
+        self.kept: dict[int, tuple[bytes, str]] = {}
+        self.resumed: int | None = None
+
+    def resume(self, choices: Mapping[str, Any]) -> Checkpoint | None:
+        if self.resumed is None:
+            return None
+        tensors, values = self.kept[self.resumed]
+        return Checkpoint(self.resumed, safetensors.torch.load(tensors), json.loads(values))
+
+    def is_due(self) -> bool:
+        return self.resumed is None
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        self.kept[checkpoint.step] = safetensors.torch.save(dict(checkpoint.tensors)), json.dumps(checkpoint.values)
+
+
+def trained(
+    base: Path, loss: Mapping[str, Any], seed: int, checkpoints: Checkpoints | None = None, **training: Any
+) -> bytes:
     """The weights at the end of a training, in portions of a batch, with dropout."""
     classifier = build(model_params(head="small"), base, seed=seed)
     rows = toy_rows(40)
@@ -142,7 +167,7 @@ def trained(base: Path, loss: Mapping[str, Any], seed: int, **training: Any) -> 
         rows,
         two_classes(np.random.default_rng(seed).random(40)),
         Recipe(loss, training_params(**{"dropout": True} | training), lr=1e-2, seed=seed),
-        watch=Silent(micro_tokens=64),
+        watch=Silent(micro_tokens=64, checkpoints=checkpoints),
     )
     return torch.cat([p.detach().flatten() for p in classifier.parameters()]).numpy().tobytes()
 
@@ -154,10 +179,23 @@ def test_alpha_zero_is_naive_training_bit_for_bit_in_micro_batches_too(base: Pat
     assert naive == zero
 
 
+@each_loss
+def test_training_that_goes_on_from_a_checkpoint_ends_with_the_same_weights(loss: dict[str, Any], base: Path) -> None:
+    checkpoints = Kept()
+    never_ended = trained(base, loss, seed=1, checkpoints=checkpoints)
+    for step in (1, 4, max(checkpoints.kept)):
+        checkpoints.resumed = step
+        assert trained(base, loss, seed=1, checkpoints=checkpoints) == never_ended
+
+
+def test_checkpoints_of_a_loss_without_state_have_none() -> None:
+    assert take_loss(NO_STATE) == {}
+
+
 def test_no_state_leaks_from_one_training_into_the_next(base: Path) -> None:
-    first = {name: trained(base, loss, seed=1) for name, loss in CASES.items()}
+    first = {name: trained(base, loss, seed=1) for name, loss in LOSS_CASES.items()}
     trained(base, LOSS_PARAMS["xent"], seed=2, batch_size=5, schedule="linear", dropout=False)
-    assert {name: trained(base, CASES[name], seed=1) for name in reversed(CASES)} == first
+    assert {name: trained(base, LOSS_CASES[name], seed=1) for name in reversed(LOSS_CASES)} == first
 
 
 def send_trained(base: Path, seed: int, together: Barrier, sender: Any) -> None:

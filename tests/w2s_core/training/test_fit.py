@@ -253,6 +253,36 @@ def test_loss_sees_whole_batches_whatever_the_micro_batch(
     assert sorted(sizes) == [4, 8, 8]
 
 
+def test_state_of_a_loss_takes_one_step_per_step_even_where_memory_runs_out_after_the_loss(
+    tiny: Callable[..., Classifier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_calls: list[int] = []
+    errors = [torch.OutOfMemoryError("CUDA out of memory")]
+
+    def counting(logits: torch.Tensor, batch: Any, params: Any) -> Value:
+        n_calls.append(len(logits))
+        n_seen = batch.state["n_seen"] + len(logits)
+        return Value(logits.double().square().mean(), {"n_seen": n_seen}, {"n_seen": n_seen})
+
+    def start(targets: torch.Tensor, params: Any) -> dict[str, torch.Tensor]:
+        return {"n_seen": torch.tensor(1000 * len(targets))}
+
+    forward = Classifier.forward
+
+    def full_once(self: Classifier, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        if n_calls and errors:  # the first loss is known, and now its gradient is wanted
+            raise errors.pop()
+        return forward(self, input_ids, mask)
+
+    monkeypatch.setattr(LOSSES, "get", lambda name: Loss(counting, Xent, start))
+    monkeypatch.setattr(Classifier, "forward", full_once)
+    watch = Recorder(micro_tokens=40)
+    run(tiny(), n=20, epochs=1, watch=watch)
+    assert watch.lines
+    assert len(n_calls) == 4
+    assert [row["n_seen"] for row in watch.rows] == [20_008, 20_016, 20_020]
+
+
 def test_dropout_is_off_unless_asked_for(tiny: Callable[..., Classifier]) -> None:
     trained = []
     for dropout, seed in ((False, 1), (False, 2), (True, 1)):
