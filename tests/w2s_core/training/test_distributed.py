@@ -43,6 +43,8 @@ MICRO_TOKENS = 24
 CASES: dict[str, dict[str, Any]] = {
     "xent": {},
     "logconf": {"loss": LOSS_PARAMS["logconf"] | {"alpha_max": 0.9, "warmup_frac": 0.5}},
+    "logconf buffer": {"loss": LOSS_PARAMS["logconf"] | {"threshold": "buffer", "buffer": 13, "warmup_frac": 0.0}},
+    "window midweak": {"loss": LOSS_PARAMS["window"] | {"radius": "midweak"}},
     "adapters": {"model": {"lora": {"rank": 2, "alpha": 4.0, "dropout": 0.0}}},
     "recomputed layers": {"watch": {"gradient_checkpointing": True}},
     "one portion": {"watch": {"micro_tokens": 10_000}},

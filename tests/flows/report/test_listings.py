@@ -1,0 +1,20 @@
+"""What ``w2s methods`` says of every part."""
+
+from __future__ import annotations
+
+from flows.report.listings import methods_table
+from w2s_core.methods.losses import LOSSES
+
+
+def test_every_loss_has_one_line_that_says_what_it_is() -> None:
+    rows = [row for row in methods_table().to_pylist() if row["part"] == "loss"]
+    assert {row["name"] for row in rows} == set(LOSSES.names())
+    assert all(row["what"] and "\n" not in row["what"] for row in rows)
+
+
+def test_settings_have_defaults_bounds_and_choices() -> None:
+    settings = {row["name"]: row["settings"] for row in methods_table().to_pylist()}
+    assert "alpha_max = 0.5 (≥ 0, ≤ 1)" in settings["logconf"]
+    assert "threshold = half (or match_prior, fixed, buffer)" in settings["logconf"]
+    assert "radius = 0.15 (≥ 0, ≤ 1, or midweak)" in settings["window"]
+    assert settings["ensemble"].startswith("models")
