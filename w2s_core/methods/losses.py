@@ -72,6 +72,8 @@ LOSSES: Registry[Loss] = Registry("loss", param="loss.loss", modules=("w2s_core.
 class OnLabels(Frozen):
     """Base of a loss's parameters: what is done first to the labels of each batch, which is all that the loss sees."""
 
+    loss: str
+    """Its name, which is fixed where there is one."""
     smoothing: float = Field(
         0.0, ge=0, lt=1, description="Share of every label that is spread over all classes alike (label smoothing)."
     )

@@ -67,7 +67,7 @@ def test_explain_tells_what_a_node_reads_makes_and_who_reads_it(
     assert "makes    model: 3 bytes" in output
     assert "read by  weak_labels" in output
     assert "used by  grid toy" in output
-    assert 'param    loss: {"loss": "xent"}' in output
+    assert 'param    loss: {"loss": "xent", "smoothing": 0.0, "balance_batch": false}' in output
 
 
 def test_explain_as_json_is_the_manifest(done: Session, capsys: pytest.CaptureFixture[str]) -> None:
