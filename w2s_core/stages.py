@@ -129,6 +129,7 @@ ADDED: dict[str, dict[str, Any]] = {
         for stage in ("train_gt", "train_w2s")
     },
     **{stage: {"setting": "classify"} for stage in ("weak_labels", "score")},
+    "treat": {"treatment.at": "half"},
 }
 """Per stage, dotted parameter added after the first release to the value it stood for before it existed.
 
