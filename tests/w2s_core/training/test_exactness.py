@@ -81,7 +81,7 @@ def step(base: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Step]:
             entry = LOSSES.get(loss["loss"])
             return entry.of(logits, Batch(targets[batch], ties[batch], HALFWAY), entry.params(**loss))
 
-        def portions(lengths: np.ndarray, rows: np.ndarray, micro_tokens: int) -> list[np.ndarray]:
+        def portions(lengths: np.ndarray, rows: np.ndarray, **_: Any) -> list[np.ndarray]:
             return [rows[i : i + size] for i in range(0, len(rows), size)]
 
         monkeypatch.setattr(losses, "harden_top", recorded)
