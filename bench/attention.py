@@ -17,7 +17,7 @@ import torch
 from subjects import SUBJECTS, machine, model_params
 from transformers import logging
 
-from w2s_core.models.attention import PLAIN, register_plain
+from w2s_core.models.attention import PLAIN, register_kernels
 from w2s_core.models.classifier import Classifier, build
 
 KERNELS = ("eager", "sdpa", PLAIN)
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
     logging.disable_progress_bar()
-    register_plain()
+    register_kernels()
     print(f"{machine(args.device)}; {args.subject}; milliseconds, forward + backward")
     with tempfile.TemporaryDirectory() as folder:
         subject = SUBJECTS[args.subject]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
 from transformers.utils import logging
 
@@ -117,6 +118,33 @@ def plain(base: Path) -> str:
     return "yes" if classifier.is_padded else "equal lengths"
 
 
+def packed(base: Path) -> str:
+    classifier = build(model_params(head="small"), base, 0).eval()
+    if not classifier.is_packable:
+        return "no"
+    n = min(classifier.max_length, 60)
+    texts = [(Q * 7)[i : i + length] for i, length in enumerate((n, 50, 50, 7, 33, 7, 1))]
+    alone, packed = results(classifier, texts, together=False), results(classifier, texts, together=True)
+    for one, other in zip(alone, packed, strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-3, atol=1e-5 * float(one.abs().max()) + 1e-9)
+    return "yes"
+
+
+def results(classifier: Classifier, texts: list[list[int]], *, together: bool) -> list[torch.Tensor]:
+    """Logits of all, and the gradients of something that is made of them."""
+    classifier.zero_grad()
+    if together:
+        classifier.use_attention_for(max(map(len, texts)))
+        assert classifier.is_packed
+    ids = [torch.tensor([text]) for text in texts]
+    masks = [torch.ones_like(x) for x in ids]
+    if together:
+        ids, masks = ([pad_sequence([x[0] for x in xs], batch_first=True)] for xs in (ids, masks))
+    found = torch.cat([classifier(*of_one) for of_one in zip(ids, masks, strict=True)])
+    (found * torch.arange(1, len(texts) + 1)[:, None] * torch.tensor([1, -2])).sum().backward()
+    return [found.detach(), *(p.grad for p in classifier.parameters() if p.grad is not None)]
+
+
 def longest(base: Path) -> str:
     classifier = build(model_params(head="small", max_length=10_000), base, 0)
     n = min(classifier.max_length, 200)
@@ -165,6 +193,7 @@ def with_model(**changes: Any) -> Callable[[Path], str]:
 
 CHECKS: dict[str, Callable[[Path], str]] = {
     "padded": plain,
+    "packed": packed,
     "positions": longest,
     "trains": trains,
     "bf16": bf16,

@@ -1,7 +1,8 @@
 """Classifiers of two classes on any transformers causal language model or encoder: build, save, load.
 
-How they are trained is in ``training``. Sequences are padded on the right, and every position is found by the
-attention mask, never by a token id. Letters: B examples, T tokens, D hidden size.
+How they are trained is in ``training``. Sequences come padded on the right, and every position is found by the
+attention mask, never by a token id; how they go through a backbone without padding is in ``packing``. Letters: B
+examples, T tokens, D hidden size.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from w2s_core.errors import DataError
 from w2s_core.models.architecture import fuse_activations, keep_layers, pooling_of, resize
-from w2s_core.models.attention import use_attention
+from w2s_core.models.attention import PACKED, use_attention
 from w2s_core.models.heads import LabelTokens, load_head, make_head, save_head
+from w2s_core.models.packing import counted_positions, is_packable, on_device, packed_states, pool_packed
 from w2s_core.models.pretrained import able, isolated, read_backbone, read_tokenizer, readable
 
 
@@ -38,6 +39,7 @@ class Classifier(nn.Module):
         max_length: int,
         precision: str,
         is_padded: bool = True,
+        is_packable: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -48,6 +50,8 @@ class Classifier(nn.Module):
         self.precision = precision
         self.is_padded = is_padded
         """Whether texts of different lengths may go through the backbone together; else its padding changes logits."""
+        self.is_packable = is_packable
+        """Whether they may go through it end to end, without padding."""
         self._fused_attention = backbone.config._attn_implementation
 
     @property
@@ -62,6 +66,11 @@ class Classifier(nn.Module):
 
     def forward(self, input_ids: Tensor, mask: Tensor) -> Tensor:
         """Logits [B, 2] float32 of token ids and mask, both [B, T] int64; [B, 3] where the head is ``LabelTokens``."""
+        if self.is_packed:
+            with self._autocast():
+                states, layout = packed_states(self.backbone, input_ids, mask, self.device)
+            return self.head(pool_packed(states.float(), layout, self.pooling))
+        input_ids, mask = on_device(input_ids, self.device), on_device(mask, self.device)
         lengths = mask.sum(1)  # [B]
         if self.is_padded or int(lengths.min()) == mask.shape[1]:
             return self._logits(input_ids, mask)
@@ -73,18 +82,33 @@ class Classifier(nn.Module):
         return torch.cat(logits)[torch.cat(order).argsort()]
 
     def _logits(self, input_ids: Tensor, mask: Tensor) -> Tensor:
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
+        with self._autocast():
             hidden = self.backbone(input_ids=input_ids, attention_mask=mask).last_hidden_state
         return self.head(pool(hidden.float(), mask, self.pooling))
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
 
     @property
     def attention(self) -> str:
         """The attention kernel in use."""
         return self.backbone.config._attn_implementation
 
+    @property
+    def is_packed(self) -> bool:
+        """Whether texts go through the backbone end to end, so that a pass costs what its tokens cost."""
+        return self.attention == PACKED
+
     def use_attention_for(self, n_tokens: int) -> None:
         """Choose the attention kernel for texts of up to ``n_tokens``."""
-        use_attention(self.backbone, self._fused_attention, self.device.type, self.precision, n_tokens)
+        use_attention(
+            self.backbone,
+            self._fused_attention,
+            self.device.type,
+            self.precision,
+            n_tokens,
+            is_packable=self.is_packable,
+        )
 
     def use_dropout(self, of_backbone: bool) -> None:
         """Switch the backbone's dropout on or off; that of adapters stays on, its rate says how much."""
@@ -92,12 +116,6 @@ class Classifier(nn.Module):
         for name, module in self.named_modules():
             if "lora_dropout" in name:
                 module.train()
-
-
-def on_device(array: np.ndarray, device: torch.device) -> Tensor:
-    """A copy on the device, which a GPU fetches in its own time."""
-    tensor = torch.from_numpy(array)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
@@ -163,7 +181,7 @@ def build(model: Mapping[str, Any], base: Path | None, seed: int) -> Classifier:
         if model["precision"] == "bf16":
             with able(name, f"precision: a {family} cannot compute in bf16", "set precision to fp32"):
                 _hidden(backbone, [[0, 1, 2, 0]], "bf16")
-        is_padded = _may_be_padded(name, backbone, tokenizer)
+        may_be_padded, may_be_packed = _may_be_padded(name, backbone, tokenizer), is_packable(backbone)
         if model["lora"]:
             with able(name, f"lora: a {family} takes no adapters", "leave lora out"):
                 backbone = _with_lora(backbone, model["lora"])
@@ -178,7 +196,8 @@ def build(model: Mapping[str, Any], base: Path | None, seed: int) -> Classifier:
             pooling=pooling,
             max_length=_max_length(model["max_length"], text_config, tokenizer, backbone),
             precision=model["precision"],
-            is_padded=is_padded,
+            is_padded=may_be_padded,
+            is_packable=may_be_packed,
         )
 
 
@@ -195,6 +214,7 @@ def save(classifier: Classifier, folder: Path) -> None:
         "max_length": classifier.max_length,
         "precision": classifier.precision,
         "is_padded": classifier.is_padded,
+        "is_packable": classifier.is_packable,
     }
     (folder / "classifier.json").write_text(json.dumps(about, indent=2) + "\n")
 
@@ -293,11 +313,7 @@ def require_embeddings(name: str, backbone: nn.Module, tokenizer: PreTrainedToke
 def _max_length(wanted: int, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, backbone: nn.Module) -> int:
     """``wanted``, or less where the model has fewer positions; some count from after the padding index."""
     limits = [getattr(config, field, None) for field in ("max_position_embeddings", "max_seq_len")]
-    limits += [
-        len(module.weight) - module.padding_idx - 1
-        for module_name, module in backbone.named_modules()
-        if module_name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None
-    ]
+    limits += [len(module.weight) - module.padding_idx - 1 for module in counted_positions(backbone)]
     # XLNet says -1 for none.
     positions = [limit for limit in limits if isinstance(limit, int) and limit > 0]
     return min(wanted, tokenizer.model_max_length, *positions)

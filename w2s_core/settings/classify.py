@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from w2s_core.data.rows import Rows
 from w2s_core.data.tokens import Tokens, tokenize
-from w2s_core.models.classifier import Classifier, on_device
+from w2s_core.models.classifier import Classifier
 from w2s_core.settings.setting import SETTINGS, Setting
 
 
@@ -21,7 +22,7 @@ def encode(rows: Rows, classifier: Classifier, scratch: Path) -> Tokens:
 def logits(classifier: Classifier, tokens: Tokens, portion: np.ndarray) -> Tensor:
     """[B, 2], or [B, 3] under the head ``lm_head_tokens``: the third stands for all tokens that are no label."""
     ids, mask = tokens.padded(portion, classifier.pad_id)
-    found: Tensor = classifier(on_device(ids, classifier.device), on_device(mask, classifier.device))
+    found: Tensor = classifier(torch.from_numpy(ids), torch.from_numpy(mask))
     return found
 
 

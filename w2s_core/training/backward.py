@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from w2s_core.data.tokens import Tokens
 from w2s_core.errors import TrainingError
 from w2s_core.methods.losses import Value
 from w2s_core.settings.setting import Forward
 from w2s_core.training.distributed import ALONE, Group
-from w2s_core.training.portions import micro_batches, split_by_length
+from w2s_core.training.portions import costs, micro_batches, split_by_length
 
 CPU_PASS_TOKENS = 512
 """Tokens of padding that are worth one more pass of a training on a CPU, which adds to the gradient of every weight."""
@@ -31,25 +31,27 @@ def set_gradient(
     Where memory runs out, tries again with half as many tokens at a time; returns what was enough, for the next batch.
     """
     while True:
-        dealt = _deal(forward.tokens.lengths, batch, micro_tokens, group.size)
+        cut = partial(micro_batches, micro_tokens=micro_tokens, is_packed=forward.classifier.is_packed)
+        dealt = _deal(forward.tokens.lengths, batch, cut, group.size)
         forward.classifier.zero_grad()
         try:
             return _backward(forward, dealt, objective, group), micro_tokens
         except torch.OutOfMemoryError as error:
-            micro_tokens = fewer_tokens(forward.tokens, dealt[group.rank], error, group)
+            micro_tokens = fewer_tokens(forward, dealt[group.rank], error, group)
 
 
-def _deal(lengths: np.ndarray, batch: np.ndarray, micro_tokens: int, size: int) -> list[list[np.ndarray]]:
+def _deal(lengths: np.ndarray, batch: np.ndarray, cut: Cut, size: int) -> list[list[np.ndarray]]:
     """The portions of a batch for each of ``size`` processes, which get rows of about the same lengths."""
     if size == 1:
-        return [micro_batches(lengths, batch, micro_tokens)]
+        return [cut(lengths, batch)]
     batch = batch[np.argsort(-lengths[batch], kind="stable")]
-    return [micro_batches(lengths, batch[rank::size], micro_tokens) for rank in range(size)]
+    return [cut(lengths, batch[rank::size]) for rank in range(size)]
 
 
-def fewer_tokens(tokens: Tokens, portions: list[np.ndarray], error: torch.OutOfMemoryError, group: Group) -> int:
+def fewer_tokens(forward: Forward, portions: list[np.ndarray], error: torch.OutOfMemoryError, group: Group) -> int:
     """How many tokens at a time to try where ``portions`` were too large."""
-    largest = max((len(portion) * int(tokens.lengths[portion[0]]) for portion in portions), default=0)
+    lengths, is_packed = forward.tokens.lengths, forward.classifier.is_packed
+    largest = max((int(costs(lengths, portion, is_packed=is_packed)[-1]) for portion in portions), default=0)
     if group.size > 1:
         # The others wait in the middle of the model for a layer that will not come.
         raise TrainingError(
@@ -105,7 +107,7 @@ def _backward(forward: Forward, dealt: list[list[np.ndarray]], objective: Object
 def _trained_logits(forward: Forward, portion: np.ndarray, group: Group) -> Tensor:
     """Its logits, with the graphs of several passes in memory where one alone would compute much padding."""
     # Processes that share a model have to take the same number of passes.
-    if forward.classifier.device.type != "cpu" or group.size > 1:
+    if forward.classifier.is_packed or forward.classifier.device.type != "cpu" or group.size > 1:
         return forward(portion)
     return torch.cat([forward(rows) for rows in split_by_length(forward.tokens.lengths, portion, CPU_PASS_TOKENS)])
 
@@ -123,3 +125,5 @@ def _set_random_state(device: torch.device, state: Tensor) -> None:
 
 Objective = Callable[[Tensor, np.ndarray], Value]
 """Loss of the logits of the examples with the indices [B]."""
+Cut = Callable[[np.ndarray, np.ndarray], list[np.ndarray]]
+"""Portions of the examples with the indices [B], given the lengths of all."""

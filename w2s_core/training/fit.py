@@ -20,7 +20,8 @@ from torch import Tensor
 
 from w2s_core.data.rows import Rows
 from w2s_core.methods.losses import LOSSES, Batch, Value, learned, tie_ranks
-from w2s_core.models.classifier import Classifier, on_device
+from w2s_core.models.classifier import Classifier
+from w2s_core.models.packing import on_device
 from w2s_core.settings.setting import Forward, Setting
 from w2s_core.training.backward import set_gradient
 from w2s_core.training.curve import LossCurve

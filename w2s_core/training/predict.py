@@ -14,7 +14,7 @@ from w2s_core.training.portions import micro_batches
 from w2s_core.watch import Watch
 
 CPU_TOKENS = 2_048
-"""Padded tokens per forward pass of a prediction on a CPU, where more is slower (half as fast at 16,384)."""
+"""Tokens per forward pass of a prediction on a CPU, where more is slower (half as fast at 16,384)."""
 
 
 def predict(setting: Setting, classifier: Classifier, rows: Rows, watch: Watch) -> np.ndarray:
@@ -30,7 +30,8 @@ def predict_tokens(forward: Forward, watch: Watch) -> np.ndarray:
     classifier.use_attention_for(int(tokens.lengths.max()))
     micro_tokens = min(watch.micro_tokens, CPU_TOKENS) if classifier.device.type == "cpu" else watch.micro_tokens
     probs = np.zeros((len(tokens), forward.setting.n_classes))
-    portions = micro_batches(tokens.lengths, np.arange(len(tokens)), micro_tokens)
+    is_packed = classifier.is_packed
+    portions = micro_batches(tokens.lengths, np.arange(len(tokens)), micro_tokens, is_packed=is_packed)
     n_done = 0
     while portions:
         # One portion each; where there are fewer, some compute what another does too, since all have to compute.
@@ -40,10 +41,10 @@ def predict_tokens(forward: Forward, watch: Watch) -> np.ndarray:
             with torch.no_grad():
                 logits = forward(turn[group.rank % len(turn)])
         except torch.OutOfMemoryError as error:
-            enough = fewer_tokens(tokens, turn, error, group)
+            enough = fewer_tokens(forward, turn, error, group)
             watch.say(f"out of memory: from now on {enough} tokens at a time, not {micro_tokens}")
             micro_tokens = enough
-            portions = micro_batches(tokens.lengths, np.concatenate(portions), micro_tokens)
+            portions = micro_batches(tokens.lengths, np.concatenate(portions), micro_tokens, is_packed=is_packed)
             continue
         if group.rank < len(turn):
             probs[turn[group.rank]] = forward.setting.probs(logits).cpu().numpy()

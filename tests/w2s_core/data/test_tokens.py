@@ -103,14 +103,14 @@ def test_texts_are_read_some_at_a_time_and_give_the_same_tokens(
 def test_portions_hold_each_row_once_and_keep_to_the_budget() -> None:
     lengths = np.array([3, 9, 1, 4, 4, 8, 2, 30])
     rows = np.array([0, 1, 2, 4, 5, 7])
-    portions = micro_batches(lengths, rows, micro_tokens=16)
+    portions = micro_batches(lengths, rows, micro_tokens=16, is_packed=False)
     assert sorted(np.concatenate(portions)) == sorted(rows)
     assert all(len(p) * lengths[p].max() <= 16 or len(p) == 1 for p in portions)
     assert [p.tolist() for p in portions[:2]] == [[7], [1]]
 
 
 def test_batch_within_the_budget_is_one_portion() -> None:
-    assert len(micro_batches(np.array([4, 2, 3]), np.arange(3), micro_tokens=12)) == 1
+    assert len(micro_batches(np.array([4, 2, 3]), np.arange(3), micro_tokens=12, is_packed=False)) == 1
 
 
 def test_rows_are_cut_where_lengths_jump_if_that_saves_enough() -> None:

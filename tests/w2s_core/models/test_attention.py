@@ -10,7 +10,7 @@ import torch
 from transformers import AutoConfig, AutoModel
 
 from tests.tiny_models import SIZES, SPECIALS, WORDS, model_params, tiny_base, tiny_tokenizer
-from w2s_core.models.attention import PLAIN, plain_attention, plain_mask, register_plain
+from w2s_core.models.attention import PACKED, PLAIN, plain_attention, plain_mask, register_kernels, use_attention
 from w2s_core.models.classifier import Classifier, build, load, save
 
 IDS = torch.tensor([[3, 1, 5, 0, 0, 0, 0], [3, 2, 5, 9, 4, 1, 6]])
@@ -46,7 +46,7 @@ def classifier_of(family: str, tmp_path: Path, **changes: Any) -> Classifier:
 
 
 def use_plain(classifier: Classifier) -> None:
-    register_plain()
+    register_kernels()
     classifier.backbone.set_attn_implementation(PLAIN)
 
 
@@ -104,9 +104,17 @@ def test_bias_of_positions_is_not_left_out() -> None:
     [("fp32", 8, "sdpa"), ("bf16", 512, PLAIN), ("bf16", 513, "sdpa")],
 )
 def test_choice_follows_precision_and_length(precision: str, n_tokens: int, attention: str, tmp_path: Path) -> None:
-    classifier = classifier_of("gpt2", tmp_path, precision=precision)
+    classifier = classifier_of("mistral", tmp_path, precision=precision)
     classifier.use_attention_for(n_tokens)
     assert classifier.attention == attention
+
+
+def test_texts_lie_end_to_end_wherever_they_may(tmp_path: Path) -> None:
+    classifier = classifier_of("gpt2", tmp_path)
+    classifier.use_attention_for(8)
+    assert classifier.attention == PACKED
+    use_attention(classifier.backbone, "sdpa", "cuda", "fp32", 8, is_packable=True)
+    assert classifier.attention == "sdpa"
 
 
 def test_model_with_attention_of_its_own_keeps_it(tmp_path: Path) -> None:
@@ -125,5 +133,5 @@ def test_choice_is_not_saved(tmp_path: Path) -> None:
     classifier = classifier_of("gpt2", tmp_path, precision="bf16")
     classifier.use_attention_for(8)
     save(classifier, tmp_path / "model")
-    assert "plain" not in (tmp_path / "model" / "config.json").read_text()
+    assert '"packed"' not in (tmp_path / "model" / "config.json").read_text()
     assert load(tmp_path / "model").attention == "sdpa"

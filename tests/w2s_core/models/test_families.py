@@ -21,6 +21,14 @@ from w2s_core.errors import DataError
 from w2s_core.models.classifier import build, load, save
 from w2s_core.models.families import UNABLE
 
+PACKED = {
+    "albert", "bert", "biogpt", "bitnet", "camembert", "cohere", "ctrl", "data2vec-text", "distilbert", "electra",
+    "ernie", "esm", "gemma", "gpt2", "gpt_bigcode", "gpt_neox", "granite", "helium", "llama", "mixtral", "olmo",
+    "olmo2", "opt", "persimmon", "phi", "phi3", "qwen2", "qwen3", "roberta", "roberta-prelayernorm", "smollm3",
+    "starcoder2", "xlm-roberta",
+}  # fmt: skip
+"""Whose rows may lie end to end; the others have a mask, positions or attention of a kind of their own."""
+
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of transformers, about families of their own
@@ -29,6 +37,7 @@ def test_family_does_all_or_says_what_it_does_not(family: str, tmp_path: Path) -
     row, lines = examine(family, tmp_path)
     assert "refused" not in (row["padded"], row["positions"], row["trains"]), lines
     assert all("; " in line for line in lines), lines
+    assert row["packed"] == ("yes" if family in PACKED else "no")
     of_field = {
         "lora": "lora", "n_layers": "n_layers = 1", "init": "init = random", "precision": "bf16",
         "head": "unembed_rows",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +18,23 @@ import torch
 
 from tests.harness import context
 from tests.tiny_models import (
+    CLASSIFY,
     LOSS_PARAMS,
     model_params,
     prob_of_1,
     tiny_base,
-    tiny_tokenizer,
     toy_rows,
     training_params,
     write_rows,
 )
 from w2s_core.data.rows import write_weak_probs
-from w2s_core.data.tokens import tokenize
 from w2s_core.entries.train import train_w2s
 from w2s_core.errors import TrainingError
-from w2s_core.models.classifier import load
+from w2s_core.models.classifier import build, load
+from w2s_core.settings.setting import Forward
 from w2s_core.training.backward import _deal, fewer_tokens
 from w2s_core.training.distributed import ALONE, Group
+from w2s_core.training.portions import micro_batches
 from w2s_core.watch import Silent
 
 N_TRAIN, N_VALIDATION = 41, 13
@@ -142,17 +144,18 @@ def test_two_processes_train_as_one_does(folder: Path) -> None:
 def test_rows_are_dealt_once_each_in_portions_of_about_the_same_lengths() -> None:
     lengths = np.random.default_rng(0).integers(1, 12, size=40)
     batch = np.random.default_rng(1).permutation(40)[:13]
-    dealt = _deal(lengths, batch, MICRO_TOKENS, size=2)
+    dealt = _deal(lengths, batch, partial(micro_batches, micro_tokens=MICRO_TOKENS, is_packed=True), size=2)
     assert sorted(np.concatenate([portion for portions in dealt for portion in portions])) == sorted(batch)
     n_tokens = [sum(lengths[portion].sum() for portion in portions) for portions in dealt]
     assert abs(n_tokens[0] - n_tokens[1]) <= lengths[batch].max()
 
 
-def test_too_little_memory_on_one_of_several_devices_is_an_error() -> None:
-    tokens = tokenize(toy_rows(6), tiny_tokenizer(), 32, Silent().scratch)
+def test_too_little_memory_on_one_of_several_devices_is_an_error(tmp_path: Path) -> None:
+    classifier = build(model_params(), tiny_base(tmp_path), seed=0)
+    forward = Forward(CLASSIFY, classifier, CLASSIFY.encode(toy_rows(6), classifier, Silent().scratch))
     error = torch.OutOfMemoryError("CUDA out of memory")
     with pytest.raises(TrainingError, match=r"^memory ran out on one of 2 devices, .* lower runtime.micro_tokens"):
-        fewer_tokens(tokens, [np.arange(6)], error, Group(1, 2))
+        fewer_tokens(forward, [np.arange(6)], error, Group(1, 2))
 
 
 def test_no_two_processes_drop_the_same_units() -> None:

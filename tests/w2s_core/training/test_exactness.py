@@ -84,7 +84,7 @@ def step(base: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Step]:
             labels = learned(targets[batch], params)
             return entry.of(logits, Batch(labels, ties[batch], HALFWAY, entry.start(targets, params)), params)
 
-        def portions(lengths: np.ndarray, rows: np.ndarray, micro_tokens: int) -> list[np.ndarray]:
+        def portions(lengths: np.ndarray, rows: np.ndarray, **_: Any) -> list[np.ndarray]:
             return [rows[i : i + size] for i in range(0, len(rows), size)]
 
         monkeypatch.setattr(confidence, "harden_top", recorded)

@@ -214,10 +214,38 @@ def test_passes_by_length_end_at_the_same_weights_with_less_padding(
         monkeypatch.setattr(backward, "CPU_PASS_TOKENS", worth)
         n_padded.append(0)
         classifier = tiny()
+        classifier.is_packable = False
         run(classifier, loss=LOGCONF, epochs=1, lr=1e-3)
         trained.append(weights(classifier))
     torch.testing.assert_close(*trained, rtol=0, atol=1e-4)
     assert n_padded[0] > n_padded[1] == 0
+
+
+@pytest.mark.parametrize("micro_tokens", [16_384, 32])
+def test_rows_end_to_end_are_as_many_tokens_as_they_have_and_train_to_the_same_weights(
+    micro_tokens: int, tiny: Callable[..., Classifier]
+) -> None:
+    trained, n_positions = [], []
+    for is_packable in (False, True):
+        classifier = tiny()
+        classifier.is_packable = is_packable
+        seen: list[int] = []
+        classifier.backbone.h[0].mlp.register_forward_hook(
+            lambda module, given, found, seen=seen: seen.append(found.shape[:-1].numel())
+        )
+        watch = Recorder(micro_tokens)
+        run(classifier, loss=LOGCONF, epochs=1, lr=1e-3, watch=watch)
+        trained.append(weights(classifier))
+        n_positions.append(seen)
+    torch.testing.assert_close(*trained, rtol=0, atol=1e-4)
+    n_tokens = sum(row["tokens"] for row in watch.rows)
+    if micro_tokens == 16_384:
+        assert n_positions[1] == [row["tokens"] for row in watch.rows]
+    else:
+        assert max(n_positions[1]) <= 32
+        # Each portion twice, but for batches of one.
+        assert n_tokens < sum(n_positions[1]) <= 2 * n_tokens
+    assert sum(n_positions[0]) > sum(n_positions[1])
 
 
 def test_alpha_zero_is_naive_training_bit_for_bit(tiny: Callable[..., Classifier]) -> None:
@@ -452,7 +480,7 @@ def test_out_of_memory_halves_the_micro_batch_and_goes_on(
     forward = Classifier.forward
 
     def small_only(self: Classifier, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        if input_ids.numel() > 40:
+        if mask.sum() > 40:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return forward(self, input_ids, mask)
 
@@ -472,7 +500,7 @@ def test_predictions_survive_running_out_of_memory(
     forward = Classifier.forward
 
     def small_only(self: Classifier, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        if input_ids.numel() > 100:
+        if mask.sum() > 100:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return forward(self, input_ids, mask)
 
