@@ -11,6 +11,12 @@ JSON = Any
 """A JSON value; pydantic and json check it where it enters."""
 
 
+class Canonical(str):
+    """The canonical JSON of a value, where it stands for the value: it is made once for all that is digested of it."""
+
+    __slots__ = ()
+
+
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
@@ -25,21 +31,32 @@ def canonical_json(value: JSON) -> str:
     return _ENCODER.encode(value)
 
 
+_NESTED = (dict, list, tuple)
+
+
 def _check_keys(value: JSON) -> None:
     # json.dumps would turn the keys 1 and "1" into the same text.
     if isinstance(value, dict):
-        for key, item in value.items():
+        for key in value:
             if not isinstance(key, str):
                 raise TypeError(f"a key of canonical JSON must be a string, not {key!r}")
-            _check_keys(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
+        value = value.values()
+    elif not isinstance(value, _NESTED):
+        return
+    for item in value:
+        if isinstance(item, _NESTED):  # most are not, and a plan asks for every node
             _check_keys(item)
 
 
 def json_digest(value: JSON) -> str:
     """SHA-256 of the canonical JSON of ``value``, 64 hexadecimal digits."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def _digest(**parts: JSON) -> str:
+    """``json_digest`` of an object, of which some parts are canonical JSON already."""
+    texts = (f'"{name}":{p if isinstance(p, Canonical) else canonical_json(p)}' for name, p in sorted(parts.items()))
+    return hashlib.sha256(f"{{{','.join(texts)}}}".encode()).hexdigest()
 
 
 def without_added(params: Mapping[str, JSON], added: Mapping[str, JSON]) -> dict[str, JSON]:
@@ -81,7 +98,7 @@ def artifact_key(
     stage: str,
     schema: int,
     fingerprint: str,
-    params: Mapping[str, JSON],
+    params: Mapping[str, JSON] | Canonical,
     inputs: Mapping[str, str],
 ) -> str:
     """The identity of what a stage makes.
@@ -93,10 +110,10 @@ def artifact_key(
         params: all its parameters, less what ``without_added`` removes.
         inputs: name of each input to the digest of the content it reads.
     """
-    return json_digest({"stage": stage, "schema": schema, "code": fingerprint, "params": params, "inputs": inputs})
+    return _digest(stage=stage, schema=schema, code=fingerprint, params=params, inputs=inputs)
 
 
-def node_id(*, stage: str, params: Mapping[str, JSON], parents: Mapping[str, str]) -> str:
+def node_id(*, stage: str, params: Mapping[str, JSON] | Canonical, parents: Mapping[str, str]) -> str:
     """What a node is, whatever its code and bytes: stage, parameters and where each input comes from.
 
     Args:
@@ -104,4 +121,4 @@ def node_id(*, stage: str, params: Mapping[str, JSON], parents: Mapping[str, str
         params: all its parameters, less what ``without_added`` removes.
         parents: name of each input to ``"<node id>/<output>"``, or to the path of an external file.
     """
-    return json_digest({"stage": stage, "params": params, "parents": parents})
+    return _digest(stage=stage, params=params, parents=parents)

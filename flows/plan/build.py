@@ -14,7 +14,7 @@ from artifacts.identity.keys import JSON
 from flows.plan.cell import Cell, Model, ModelSource
 from flows.plan.graph import FromNode, FromPath, Graph, Node, Pair
 from flows.plan.grid import GridConfig, MethodConfig
-from flows.plan.learners import finetune, treated
+from flows.plan.learners import finetune, model_params, treated
 from flows.plan.supervisors.supervisor import SUPERVISORS, Supervision
 from w2s_core.config import ModelConfig
 
@@ -52,10 +52,8 @@ def build_graph(
     """
     graph = Graph()
     tokenizers = [(model, weights[model.name]) for model in models]
-    ladder = {
-        model.name: Model(model, weights[model.name], _base(graph, config, model, weights[model.name]))
-        for model in models
-    }
+    ladder = {model.name: _model(graph, config, model, weights[model.name]) for model in models}
+    training = config.training.model_dump(exclude={"lr_scale"})
     for dataset in config.datasets:
         prepared = _prepare(graph, config, dataset, data[dataset])
         if config.audit:
@@ -67,12 +65,16 @@ def build_graph(
                 setting=data[dataset].setting,
                 prepared=prepared,
                 models=ladder,
-                training=config.training.model_dump(exclude={"lr_scale"}),
-                lr_scale=config.training.lr_scale,
+                training=training,
                 seed=seed,
             )
             _add_pairs(cell, config, pairs, methods)
     return graph
+
+
+def _model(graph: Graph, config: GridConfig, model: ModelConfig, source: ModelSource) -> Model:
+    params = model_params(model, source, config.training.lr_scale)
+    return Model(model, source, _base(graph, config, model, source), params)
 
 
 def _base(graph: Graph, config: GridConfig, model: ModelConfig, source: ModelSource) -> dict[str, FromNode | FromPath]:

@@ -32,6 +32,8 @@ class Model(NamedTuple):
     source: ModelSource
     base: Mapping[str, FromNode | FromPath]
     """The input ``base`` of its trainings; empty for the Hub's."""
+    params: Mapping[str, JSON]
+    """The parameter ``model`` of its trainings; one object for all of them, as they are most of a graph."""
 
 
 class Labels(NamedTuple):
@@ -66,7 +68,6 @@ class Cell:
     """The ladder by name, weakest first."""
     training: Mapping[str, JSON]
     """Parameters that all trainings share."""
-    lr_scale: float
     seed: int
 
     def rows(self, split: str) -> FromNode:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from artifacts.identity.keys import JSON, node_id, without_added
+from artifacts.identity.keys import JSON, Canonical, canonical_json, node_id, without_added
 from w2s_core.stages import ADDED, STAGES, Kind
 
 
@@ -38,6 +38,8 @@ class Node:
     """What tables call it; nothing is decided by it."""
     n_devices: int = 1
     """On how many devices it trains; in no key."""
+    counted: Canonical = Canonical("{}")
+    """Those of its parameters that are in its id and key; nodes with the same ones share the text."""
 
     def makes(self, kind: Kind) -> bool:
         """Whether it has an output of a kind."""
@@ -97,6 +99,7 @@ class Graph:
 
     nodes: dict[str, Node] = field(default_factory=dict)
     pairs: list[Pair] = field(default_factory=list)
+    _counted: dict[Canonical, Canonical] = field(default_factory=dict)
 
     def add(
         self,
@@ -123,8 +126,12 @@ class Graph:
             name: f"{source.node.id}/{source.output}" if isinstance(source, FromNode) else str(source.path)
             for name, source in inputs.items()
         }
-        identity = node_id(stage=stage, params=without_added(params, ADDED.get(stage, {})), parents=parents)
-        return self.nodes.setdefault(identity, Node(identity, stage, params, inputs, labels, n_devices))
+        text = Canonical(canonical_json(without_added(params, ADDED.get(stage, {}))))
+        counted = self._counted.setdefault(text, text)
+        identity = node_id(stage=stage, params=counted, parents=parents)
+        if identity not in self.nodes:
+            self.nodes[identity] = Node(identity, stage, params, inputs, labels, n_devices, counted)
+        return self.nodes[identity]
 
     def readers(self) -> dict[str, list[Node]]:
         """Node id to the nodes that read something of it."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from artifacts.identity.keys import JSON
-from flows.plan.cell import Answers, Cell, Labels
+from flows.plan.cell import Answers, Cell, Labels, ModelSource
 from flows.plan.graph import FromNode
-from w2s_core.config import Frozen
+from w2s_core.config import Frozen, ModelConfig
 from w2s_core.methods.losses import Xent
 from w2s_core.stages import LABELLED, TREATED
 
@@ -20,6 +20,12 @@ PLAIN = Xent()
 """The loss of supervisors and ceilings."""
 
 
+def model_params(config: ModelConfig, source: ModelSource, lr_scale: float) -> dict[str, JSON]:
+    """The parameter ``model`` of the trainings of a model."""
+    spec = config.model_dump(include=set(MODEL_PARAMS))
+    return {**spec, "lr": spec["lr"] * lr_scale, "hub": source.hub}
+
+
 def finetune(cell: Cell, name: str, labels: Labels, loss: Frozen = PLAIN, **called: JSON) -> Answers:
     """Train all of a model on labels.
 
@@ -30,11 +36,9 @@ def finetune(cell: Cell, name: str, labels: Labels, loss: Frozen = PLAIN, **call
         called: what else tables call it.
     """
     model = cell.models[name]
-    spec = model.config.model_dump(include=set(MODEL_PARAMS))
-    spec["lr"] *= cell.lr_scale
     params = {
         "setting": cell.setting,
-        "model": {**spec, "hub": model.source.hub},
+        "model": model.params,
         "training": cell.training,
         "loss": loss.model_dump(),
         "seed": cell.seed,
