@@ -23,6 +23,7 @@ from artifacts.store.local import LocalStore
 from artifacts.store.manifest import Manifest, Output, dump
 from flows.home import Home
 from flows.plan.load import load_grid
+from flows.plan.made import Made, made_of
 from flows.run.session import Session
 
 N_NODES = 5_000
@@ -75,10 +76,10 @@ def fill(folder: Path, n_wanted: int) -> None:
             {"split": ["test"], "check": ["n"], "value": [1.0], "threshold": [1.0], "verdict": ["ok"], "detail": [""]}
         ),
     }
-    manifests: dict[str, Manifest] = {}
+    finished: dict[str, Made] = {}
     for planned in session.plan.planned.values():
         node = planned.node
-        order = session.keys.order(node, planned.code, session.keys.inputs(node, manifests))
+        order = session.keys.order(node, planned.code, session.keys.inputs(node, finished))
         fields = ("key", "node", "stage", "schema", "params", "labels", "inputs", "code")
         contents: dict[str, bytes] = {}
         outputs = {}
@@ -88,7 +89,7 @@ def fill(folder: Path, n_wanted: int) -> None:
             sizes = {file: len(content) for file, content in made.items()}
             outputs[name] = Output(digest=f"{node.id[:56]}{len(outputs):08x}", files=sizes)
             contents |= made
-        manifests[node.id] = manifest = Manifest(
+        manifest = Manifest(
             **{field: order[field] for field in fields},
             outputs=outputs,
             metrics=METRICS,
@@ -96,6 +97,7 @@ def fill(folder: Path, n_wanted: int) -> None:
             environment=ENVIRONMENT,
         )
         write(session, manifest, contents)
+        finished[node.id] = made_of(manifest, node.stage, manifest.key, node.id)
 
 
 def write(session: Session, manifest: Manifest, contents: dict[str, bytes]) -> None:

@@ -83,11 +83,12 @@ class Manifest:
 
     def problem(self, size_of: Callable[[str], int | None]) -> str | None:
         """The first file that is not there with its size: ``"test.parquet: 120 of 4096 bytes"``."""
-        for path, size_bytes in self.payload.items():
-            found = size_of(path)
-            if found != size_bytes:
-                state = "missing" if found is None else f"{found} of {size_bytes} bytes"
-                return f"{path}: {state}"
+        for output in self.outputs.values():
+            for path, size_bytes in () if output.evicted else output.files.items():
+                found = size_of(path)
+                if found != size_bytes:
+                    state = "missing" if found is None else f"{found} of {size_bytes} bytes"
+                    return f"{path}: {state}"
         return None
 
 
@@ -110,13 +111,47 @@ def parse(text: str, codes: dict[str, JSON]) -> Manifest:
 
     Args:
         text: content of a ``manifest.json``.
-        codes: code fingerprints by digest, read and added to: they are most of a manifest, and
-            thousands of manifests share a few of them.
+        codes: what manifests share, read and added to: code fingerprints by digest, which are most of a manifest,
+            and texts that were parsed before.
 
     Raises:
         CorruptArtifact: the text is no manifest; the message names the field.
     """
-    return from_json(load(text), codes)
+    return from_json(_load_shared(text, codes), codes)
+
+
+SHARED = ("code", "environment")
+"""Fields that thousands of manifests have in common, and that are most of their text."""
+
+
+def _load_shared(text: str, known: dict[str, JSON]) -> dict[str, JSON]:
+    """``load``, but what ``dump`` wrote for a shared field is parsed once, however many manifests have it.
+
+    Args:
+        text: as for ``load``.
+        known: text of a shared field to its value, read and added to.
+    """
+    rest = text
+    cut: dict[str, JSON] = {}
+    for name in SHARED:
+        begin = rest.find(f'\n "{name}": {{')
+        end = rest.find("\n }", begin) + 3
+        if begin < 0 or end < 3:
+            return load(text)
+        begin += len(name) + 6
+        value = rest[begin:end]
+        if value not in known:
+            try:
+                known[value] = json.loads(value)
+            except ValueError:
+                return load(text)
+        cut[name] = known[value]
+        rest = f'{rest[:begin]}"\\u0000{name}"{rest[end:]}'
+    data = load(rest)
+    # Written by something else than ``dump``, it may be another field of another object that looked like that.
+    if any(data.get(name) != f"\0{name}" for name in SHARED):
+        return load(text)
+    return {**data, **cut}
 
 
 def load(text: str) -> dict[str, JSON]:
@@ -144,7 +179,7 @@ def from_json(data: dict[str, Any], codes: dict[str, JSON]) -> Manifest:
     if not isinstance(code.get("digest"), str) or not isinstance(code.get("parts"), dict):
         raise CorruptArtifact("manifest.json: code needs a digest and parts")
     known = codes.setdefault(code["digest"], code)
-    data["code"] = known if known == code else code
+    data["code"] = known if known is code or known == code else code
     data["outputs"] = {name: _output(name, output) for name, output in data["outputs"].items()}
     for name, entry in data["inputs"].items():
         if not isinstance(entry, dict) or not isinstance(entry.get("digest"), str):

@@ -33,13 +33,13 @@ class Node:
     id: str
     stage: str
     params: Mapping[str, JSON]
+    counted: Canonical
+    """Those of its parameters that are in its id and key; nodes with the same ones share the text."""
     inputs: Mapping[str, FromNode | FromPath]
     labels: Mapping[str, JSON]
     """What tables call it; nothing is decided by it."""
     n_devices: int = 1
     """On how many devices it trains; in no key."""
-    counted: Canonical = Canonical("{}")
-    """Those of its parameters that are in its id and key; nodes with the same ones share the text."""
 
     def makes(self, kind: Kind) -> bool:
         """Whether it has an output of a kind."""
@@ -130,7 +130,7 @@ class Graph:
         counted = self._counted.setdefault(text, text)
         identity = node_id(stage=stage, params=counted, parents=parents)
         if identity not in self.nodes:
-            self.nodes[identity] = Node(identity, stage, params, inputs, labels, n_devices, counted)
+            self.nodes[identity] = Node(identity, stage, params, counted, inputs, labels, n_devices)
         return self.nodes[identity]
 
     def readers(self) -> dict[str, list[Node]]:
