@@ -53,10 +53,11 @@ def json_digest(value: JSON) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
-def _digest(**parts: JSON) -> str:
-    """``json_digest`` of an object, of which some parts are canonical JSON already."""
-    texts = (f'"{name}":{p if isinstance(p, Canonical) else canonical_json(p)}' for name, p in sorted(parts.items()))
-    return hashlib.sha256(f"{{{','.join(texts)}}}".encode()).hexdigest()
+def _digest(before: dict[str, JSON], params: Mapping[str, JSON] | Canonical, after: dict[str, JSON]) -> str:
+    """``json_digest`` of an object with ``params`` between fields whose names come before and after that."""
+    text = params if isinstance(params, Canonical) else canonical_json(params)
+    parts = canonical_json(before)[1:-1], f'"params":{text}', canonical_json(after)[1:-1]
+    return hashlib.sha256(f"{{{','.join(filter(None, parts))}}}".encode()).hexdigest()
 
 
 def without_added(params: Mapping[str, JSON], added: Mapping[str, JSON]) -> dict[str, JSON]:
@@ -110,7 +111,7 @@ def artifact_key(
         params: all its parameters, less what ``without_added`` removes.
         inputs: name of each input to the digest of the content it reads.
     """
-    return _digest(stage=stage, schema=schema, code=fingerprint, params=params, inputs=inputs)
+    return _digest({"code": fingerprint, "inputs": inputs}, params, {"schema": schema, "stage": stage})
 
 
 def node_id(*, stage: str, params: Mapping[str, JSON] | Canonical, parents: Mapping[str, str]) -> str:
@@ -121,4 +122,4 @@ def node_id(*, stage: str, params: Mapping[str, JSON] | Canonical, parents: Mapp
         params: all its parameters, less what ``without_added`` removes.
         parents: name of each input to ``"<node id>/<output>"``, or to the path of an external file.
     """
-    return _digest(stage=stage, params=params, parents=parents)
+    return _digest({}, params, {"parents": parents, "stage": stage})

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+import pydantic_core
+
 from artifacts.errors import CorruptArtifact
 from artifacts.identity.keys import JSON
 
@@ -106,62 +108,28 @@ def dump(manifest: Manifest) -> str:
     return json.dumps(asdict(manifest), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def parse(text: str, codes: dict[str, JSON]) -> Manifest:
+def parse(text: bytes | str, codes: dict[str, JSON]) -> Manifest:
     """The manifest in a text.
 
     Args:
         text: content of a ``manifest.json``.
-        codes: what manifests share, read and added to: code fingerprints by digest, which are most of a manifest,
-            and texts that were parsed before.
+        codes: code fingerprints by digest, read and added to: they are most of a manifest, and
+            thousands of manifests share a few of them.
 
     Raises:
         CorruptArtifact: the text is no manifest; the message names the field.
     """
-    return from_json(_load_shared(text, codes), codes)
+    return from_json(load(text), codes)
 
 
-SHARED = ("code", "environment")
-"""Fields that thousands of manifests have in common, and that are most of their text."""
-
-
-def _load_shared(text: str, known: dict[str, JSON]) -> dict[str, JSON]:
-    """``load``, but what ``dump`` wrote for a shared field is parsed once, however many manifests have it.
-
-    Args:
-        text: as for ``load``.
-        known: text of a shared field to its value, read and added to.
-    """
-    rest = text
-    cut: dict[str, JSON] = {}
-    for name in SHARED:
-        begin = rest.find(f'\n "{name}": {{')
-        end = rest.find("\n }", begin) + 3
-        if begin < 0 or end < 3:
-            return load(text)
-        begin += len(name) + 6
-        value = rest[begin:end]
-        if value not in known:
-            try:
-                known[value] = json.loads(value)
-            except ValueError:
-                return load(text)
-        cut[name] = known[value]
-        rest = f'{rest[:begin]}"\\u0000{name}"{rest[end:]}'
-    data = load(rest)
-    # Written by something else than ``dump``, it may be another field of another object that looked like that.
-    if any(data.get(name) != f"\0{name}" for name in SHARED):
-        return load(text)
-    return {**data, **cut}
-
-
-def load(text: str) -> dict[str, JSON]:
+def load(text: bytes | str) -> dict[str, JSON]:
     """The JSON object in the text of a ``manifest.json``.
 
     Raises:
         CorruptArtifact: there is none.
     """
     try:
-        data = json.loads(text)
+        data = pydantic_core.from_json(text, allow_inf_nan=False)  # three times as fast as json
     except ValueError as error:
         raise CorruptArtifact(f"manifest.json is no JSON: {error}") from None
     if not isinstance(data, dict):

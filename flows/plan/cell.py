@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 from artifacts.identity.keys import JSON
 from flows.plan.graph import FromNode, FromPath, Graph, Node
-from w2s_core.config import ModelConfig
+from w2s_core.config import Frozen, ModelConfig
 from w2s_core.stages import LABELLED
 
 
@@ -32,8 +32,6 @@ class Model(NamedTuple):
     source: ModelSource
     base: Mapping[str, FromNode | FromPath]
     """The input ``base`` of its trainings; empty for the Hub's."""
-    params: Mapping[str, JSON]
-    """The parameter ``model`` of its trainings; one object for all of them, as they are most of a graph."""
 
 
 class Labels(NamedTuple):
@@ -66,8 +64,10 @@ class Cell:
     prepared: Node
     models: Mapping[str, Model]
     """The ladder by name, weakest first."""
-    training: Mapping[str, JSON]
-    """Parameters that all trainings share."""
+    recipe: Callable[[str, int, Model, Frozen], Mapping[str, JSON]]
+    """Parameters of a training by setting, seed, model and loss; one object where they are the same, for most are."""
+    asked: Mapping[str, JSON]
+    """Parameters of whoever asks a model."""
     seed: int
 
     def rows(self, split: str) -> FromNode:

@@ -99,7 +99,8 @@ class Graph:
 
     nodes: dict[str, Node] = field(default_factory=dict)
     pairs: list[Pair] = field(default_factory=list)
-    _counted: dict[Canonical, Canonical] = field(default_factory=dict)
+    _counted: dict[tuple[str, int], tuple[Canonical, Mapping[str, JSON]]] = field(default_factory=dict)
+    """By stage and identity of the parameters, which many nodes share; they are kept here, so that it stays theirs."""
 
     def add(
         self,
@@ -126,12 +127,18 @@ class Graph:
             name: f"{source.node.id}/{source.output}" if isinstance(source, FromNode) else str(source.path)
             for name, source in inputs.items()
         }
-        text = Canonical(canonical_json(without_added(params, ADDED.get(stage, {}))))
-        counted = self._counted.setdefault(text, text)
+        counted = self._counting(stage, params)
         identity = node_id(stage=stage, params=counted, parents=parents)
         if identity not in self.nodes:
             self.nodes[identity] = Node(identity, stage, params, counted, inputs, labels, n_devices)
         return self.nodes[identity]
+
+    def _counting(self, stage: str, params: Mapping[str, JSON]) -> Canonical:
+        known = self._counted.get((stage, id(params)))
+        if known is None:
+            text = Canonical(canonical_json(without_added(params, ADDED.get(stage, {}))))
+            known = self._counted[stage, id(params)] = text, params
+        return known[0]
 
     def readers(self) -> dict[str, list[Node]]:
         """Node id to the nodes that read something of it."""
