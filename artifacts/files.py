@@ -21,6 +21,8 @@ from artifacts.errors import StorageFull
 TEMPORARY = ".tmp-"
 """Prefix of a text that was being written; one is left behind only by a process that was killed."""
 
+BLOCK_BYTES = 1 << 16
+
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -45,8 +47,14 @@ def room(path: Path) -> Iterator[None]:
 
 def read_text(path: Path | str) -> str:
     """The whole text of a file."""
-    with open(path, encoding="utf-8") as file:  # noqa: PTH123 (called thousands of times by a plan)
-        return file.read()
+    descriptor = os.open(path, os.O_RDONLY)  # called a hundred thousand times by a plan
+    try:
+        content = os.read(descriptor, BLOCK_BYTES)
+        while block := os.read(descriptor, BLOCK_BYTES):
+            content += block
+    finally:
+        os.close(descriptor)
+    return content.decode()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -76,7 +84,7 @@ def write_text(path: Path, text: str) -> None:
 def names(folder: Path) -> list[str]:
     """Sorted names of all that lies in a folder; none where there is no folder."""
     try:
-        return sorted(path.name for path in folder.iterdir())
+        return sorted(os.listdir(folder))  # noqa: PTH208 (of a hundred thousand names)
     except (FileNotFoundError, NotADirectoryError):
         return []
 

@@ -1,13 +1,13 @@
-"""How long `w2s plan` takes on 5,000 fresh nodes, and how much memory; the last line is the figures.
+"""What `w2s plan`, `w2s status` and a `w2s run` with nothing to do take on many fresh nodes: seconds, CPU, peak memory.
 
-Fills a store in a temporary folder with tiny artifacts under true keys, then times the command in a new process.
-Run: python bench/plan.py [s3 [N_NODES]], where `s3` puts the store on a service on loopback.
+Fills a store in a temporary folder with tiny artifacts under true keys, then times each command in a new process, and
+the graph alone. Run: python bench/plan.py [s3] [N_NODES], where `s3` puts the store on a service on loopback.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -16,11 +16,14 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import NamedTuple
 
-from artifacts.store.manifest import Manifest, Output
+from artifacts.store.contract import MANIFEST
+from artifacts.store.local import LocalStore
+from artifacts.store.manifest import Manifest, Output, dump
 from flows.home import Home
-from flows.plan.compare import Plan
 from flows.plan.load import load_grid
+from flows.plan.made import Made, made_of
 from flows.run.session import Session
 
 N_NODES = 5_000
@@ -30,40 +33,91 @@ datasets = ["sst2", "amazon_polarity", "sciq", "boolq"]
 models = "offline"
 seeds = [{seeds}]
 """
+ENVIRONMENT = {
+    "python": "3.11.9", "torch": "2.8.0", "transformers": "4.57.1", "datasets": "4.3.0", "pyarrow": "22.0.0",
+    "numpy": "2.3.4", "peft": "0.17.1", "accelerate": "1.11.0", "host": "bench", "device": "cpu", "devices": 1,
+    "threads": 1,
+}  # fmt: skip
+METRICS = {"n": 1000, "accuracy": 0.875, "auroc": 0.9421, "brier": 0.1043, "ece": 0.0312}
+MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+N_RUNS = 3
 
 
-def fill(session: Session) -> None:
-    """Publish a tiny artifact for every node, under the key that it would have."""
-    manifests: dict[str, Manifest] = {}
+class Cost(NamedTuple):
+    """What a command took."""
+
+    seconds: float
+    cpu_s: float
+    peak_mb: float
+    said: str
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.2f} s, {self.cpu_s:.2f} s of CPU, {self.peak_mb:.0f} MB"
+
+
+def parquet_bytes(rows: dict[str, list[object]]) -> bytes:
+    """The content of a Parquet file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(rows), sink)
+    return sink.getvalue().to_pybytes()
+
+
+def fill(folder: Path, n_wanted: int) -> None:
+    """Write a grid of so many nodes, and make a tiny artifact for each, under the key that it would have."""
+    one, two = (len(open_session(folder, n_seeds).plan.planned) for n_seeds in (1, 2))
+    session = open_session(folder, 2 + (n_wanted - two) // (two - one) + 1)
+    labels = parquet_bytes({"id": ["a"], "weak_prob": [0.75]})
+    tables = {
+        "predictions": parquet_bytes({"id": ["a"], "group": ["a"], "answer": ["1"], "right": [True], "prob": [0.75]}),
+        "checks": parquet_bytes(
+            {"split": ["test"], "check": ["n"], "value": [1.0], "threshold": [1.0], "verdict": ["ok"], "detail": [""]}
+        ),
+    }
+    finished: dict[str, Made] = {}
     for planned in session.plan.planned.values():
         node = planned.node
-        order = session.keys.order(node, planned.code, session.keys.inputs(node, manifests))
-        with session.store.draft(node.stage, order["key"]) as draft:
-            outputs = {}
-            for name, path in order["outputs"].items():
-                file = draft / path if path.endswith(".parquet") else draft / path / "model.safetensors"
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_bytes(b"bench")
-                relative = file.relative_to(draft).as_posix()
-                outputs[name] = Output(digest=f"{node.id[:56]}{len(outputs):08x}", files={relative: 5})
-            manifest = Manifest(
-                **{
-                    field: order[field]
-                    for field in (
-                        "key",
-                        "node",
-                        "stage",
-                        "schema",
-                        "params",
-                        "labels",
-                        "inputs",
-                        "code",
-                    )
-                },
-                outputs=outputs,
-                timings={"started": "2026-01-01T00:00:00+00:00", "seconds": 1.0},
-            )
-            manifests[node.id] = session.store.publish(draft, manifest)
+        order = session.keys.order(node, planned.code, session.keys.inputs(node, finished))
+        fields = ("key", "node", "stage", "schema", "params", "labels", "inputs", "code")
+        contents: dict[str, bytes] = {}
+        outputs = {}
+        for name, path in order["outputs"].items():
+            is_table = path.endswith(".parquet")
+            made = {path: tables.get(name, labels)} if is_table else {f"{path}/{n}": b"bench" for n in MODEL_FILES}
+            sizes = {file: len(content) for file, content in made.items()}
+            outputs[name] = Output(digest=f"{node.id[:56]}{len(outputs):08x}", files=sizes)
+            contents |= made
+        manifest = Manifest(
+            **{field: order[field] for field in fields},
+            outputs=outputs,
+            metrics=METRICS,
+            timings={"started": "2026-01-01T00:00:00+00:00", "seconds": 1.0},
+            environment=ENVIRONMENT,
+        )
+        write(session, manifest, contents)
+        finished[node.id] = made_of(manifest, node.stage, manifest.key, node.id)
+
+
+def write(session: Session, manifest: Manifest, contents: dict[str, bytes]) -> None:
+    """Put an artifact in its place; in a local store without ``publish``, which waits for the device every time."""
+    store = session.store
+    if not isinstance(store, LocalStore):
+        with store.draft(manifest.stage, manifest.key) as draft:
+            write_files(draft, contents)
+            store.publish(draft, manifest)
+        return
+    store.create()
+    write_files(store.folder(manifest.stage, manifest.key), {**contents, MANIFEST: dump(manifest).encode()})
+
+
+def write_files(folder: Path, contents: dict[str, bytes]) -> None:
+    """Write files by their paths below ``folder``."""
+    for parent in {(folder / path).parent for path in contents}:
+        parent.mkdir(parents=True, exist_ok=True)
+    for path, content in contents.items():
+        (folder / path).write_bytes(content)
 
 
 def open_session(folder: Path, n_seeds: int) -> Session:
@@ -71,11 +125,6 @@ def open_session(folder: Path, n_seeds: int) -> Session:
     grid = folder / "bench.toml"
     grid.write_text(GRID.format(seeds=", ".join(map(str, range(n_seeds)))))
     return Session.open(load_grid(str(grid), {}), Home(folder / "home"))
-
-
-def n_nodes(plan: Plan) -> int:
-    """Nodes of a plan."""
-    return len(plan.planned)
 
 
 @contextmanager
@@ -97,29 +146,45 @@ def serve_s3() -> Iterator[None]:
         server.wait()
 
 
+def measure(folder: Path, *arguments: str) -> Cost:
+    """Run a module of ours in a process of its own."""
+    clock = time.perf_counter()
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *arguments], env={**os.environ, "W2S_HOME": str(folder / "home")}, stdout=said
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - clock
+        said.seek(0)
+        text = said.read()
+    if status:
+        raise SystemExit(f"{' '.join(arguments)} failed: {text}")
+    return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, text)
+
+
+def tell(what: str, costs: list[Cost]) -> None:
+    """Print the best of several runs, and what the last one said."""
+    print("".join(f"    {line}\n" for line in costs[-1].said.splitlines()[:12]), end="")
+    print(f"{what}: {min(costs)}", flush=True)
+
+
 def main() -> None:
-    """Fill, plan, print."""
-    n_wanted = int(sys.argv[2]) if len(sys.argv) > 2 else N_NODES
+    """Fill, measure, print."""
+    numbers = [int(word) for word in sys.argv[1:] if word.isdigit()]
+    n_wanted = numbers[0] if numbers else N_NODES
     with tempfile.TemporaryDirectory() as name, serve_s3() if "s3" in sys.argv else nullcontext():
         folder = Path(name)
-        one, two = (n_nodes(open_session(folder, n_seeds).plan) for n_seeds in (1, 2))
-        session = open_session(folder, 2 + (n_wanted - two) // (two - one) + 1)
-        fill(session)
-        command = [sys.executable, "-m", "flows.cli.main", "plan", str(folder / "bench.toml")]
-        for what in ("first plan", "plan"):  # the first one writes what a store elsewhere needs to be listed quickly
-            clock = time.perf_counter()
-            done = subprocess.run(
-                command,
-                env={**os.environ, "W2S_HOME": str(folder / "home")},
-                capture_output=True,
-                text=True,
-                check=True,
-            )
-            seconds = time.perf_counter() - clock
-            print(f"{what}: {seconds:.2f} s")
-        megabytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-        print(done.stdout, end="")
-        print(f"plan of {n_nodes(session.plan)} fresh nodes: {seconds:.2f} s, {megabytes:.0f} MB")
+        # In a process of its own: the peak of one that is started counts what its parent had.
+        filling = multiprocessing.get_context("spawn").Process(target=fill, args=(folder, n_wanted))
+        filling.start()
+        filling.join()
+        cli, grid = "flows.cli.main", str(folder / "bench.toml")
+        # The first ones write what a store elsewhere needs to be listed quickly, the grid file and the results.
+        tell("first plan", [measure(folder, cli, "plan", grid)])
+        tell("plan", [measure(folder, cli, "plan", grid) for _ in range(N_RUNS)])
+        tell("first run, which lands the results", [measure(folder, cli, "run", grid)])
+        tell("run with nothing to do", [measure(folder, cli, "run", grid) for _ in range(N_RUNS)])
+        tell("status", [measure(folder, cli, "status") for _ in range(N_RUNS)])
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ ALLOWED = {
         "w2s_core", "numpy", "pyarrow", "pydantic", "torch", "transformers", "tokenizers", "safetensors",
         "accelerate", "peft", "huggingface_hub",
     },
-    "artifacts": STDLIB | {"artifacts", "pyarrow", "duckdb", "pydantic", "tenacity"},
+    "artifacts": STDLIB | {"artifacts", "pyarrow", "duckdb", "pydantic", "pydantic_core", "tenacity"},
     "tasks": STDLIB | {"tasks", "prefect", "artifacts", "w2s_core", "pyarrow", "pydantic"},
     "flows": STDLIB
     | {

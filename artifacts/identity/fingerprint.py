@@ -348,6 +348,14 @@ def _numbered(found: Mapping[Symbol, _Item]) -> list[str]:
 
 def _chosen(params: Mapping[str, JSON], path: str) -> _Names | None:
     """The names that the parameter at a dotted path gives, through lists of tables too; None when it gives none."""
+    value: JSON = params
+    for step in path.split("."):  # the usual way, which a plan takes for every node
+        if not isinstance(value, dict):
+            break
+        value = value.get(step)
+    else:
+        if isinstance(value, str):
+            return (value,)
     values: list[JSON] = [params]
     for step in path.split("."):
         inner = [item for value in values for item in (value if isinstance(value, list | tuple) else [value])]

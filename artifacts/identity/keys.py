@@ -11,6 +11,12 @@ JSON = Any
 """A JSON value; pydantic and json check it where it enters."""
 
 
+class Canonical(str):
+    """The canonical JSON of a value, where it stands for the value: it is made once for all that is digested of it."""
+
+    __slots__ = ()
+
+
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
@@ -25,21 +31,33 @@ def canonical_json(value: JSON) -> str:
     return _ENCODER.encode(value)
 
 
+_NESTED = (dict, list, tuple)
+
+
 def _check_keys(value: JSON) -> None:
     # json.dumps would turn the keys 1 and "1" into the same text.
     if isinstance(value, dict):
-        for key, item in value.items():
+        for key in value:
             if not isinstance(key, str):
                 raise TypeError(f"a key of canonical JSON must be a string, not {key!r}")
-            _check_keys(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
+        value = value.values()
+    elif not isinstance(value, _NESTED):
+        return
+    for item in value:
+        if isinstance(item, _NESTED):  # most are not, and a plan asks for every node
             _check_keys(item)
 
 
 def json_digest(value: JSON) -> str:
     """SHA-256 of the canonical JSON of ``value``, 64 hexadecimal digits."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def _digest(before: dict[str, JSON], params: Mapping[str, JSON] | Canonical, after: dict[str, JSON]) -> str:
+    """``json_digest`` of an object with ``params`` between fields whose names come before and after that."""
+    text = params if isinstance(params, Canonical) else canonical_json(params)
+    parts = canonical_json(before)[1:-1], f'"params":{text}', canonical_json(after)[1:-1]
+    return hashlib.sha256(f"{{{','.join(filter(None, parts))}}}".encode()).hexdigest()
 
 
 def without_added(params: Mapping[str, JSON], added: Mapping[str, JSON]) -> dict[str, JSON]:
@@ -81,7 +99,7 @@ def artifact_key(
     stage: str,
     schema: int,
     fingerprint: str,
-    params: Mapping[str, JSON],
+    params: Mapping[str, JSON] | Canonical,
     inputs: Mapping[str, str],
 ) -> str:
     """The identity of what a stage makes.
@@ -93,10 +111,10 @@ def artifact_key(
         params: all its parameters, less what ``without_added`` removes.
         inputs: name of each input to the digest of the content it reads.
     """
-    return json_digest({"stage": stage, "schema": schema, "code": fingerprint, "params": params, "inputs": inputs})
+    return _digest({"code": fingerprint, "inputs": inputs}, params, {"schema": schema, "stage": stage})
 
 
-def node_id(*, stage: str, params: Mapping[str, JSON], parents: Mapping[str, str]) -> str:
+def node_id(*, stage: str, params: Mapping[str, JSON] | Canonical, parents: Mapping[str, str]) -> str:
     """What a node is, whatever its code and bytes: stage, parameters and where each input comes from.
 
     Args:
@@ -104,4 +122,4 @@ def node_id(*, stage: str, params: Mapping[str, JSON], parents: Mapping[str, str
         params: all its parameters, less what ``without_added`` removes.
         parents: name of each input to ``"<node id>/<output>"``, or to the path of an external file.
     """
-    return json_digest({"stage": stage, "params": params, "parents": parents})
+    return _digest({}, params, {"parents": parents, "stage": stage})

@@ -54,6 +54,12 @@ class Reader(Protocol):
         A broken one counts as absent, and a warning in the log says so.
         """
 
+    def seen(self, stage: str, key: str) -> object:
+        """Which manifest an artifact has: equal for as long as it is the same; made anew, or rewritten, it is another.
+
+        None where there is none. Cheaper than ``get``, which alone knows whether the artifact is whole.
+        """
+
     def problem(self, stage: str, key: str) -> str | None:
         """Why an artifact counts as absent: ``"test.parquet: 120 of 4096 bytes"``; else None."""
 
@@ -71,8 +77,12 @@ class Reader(Protocol):
             MissingArtifact: the artifact is not there.
         """
 
-    def manifests(self) -> Iterator[Manifest]:
-        """Every manifest that can be read, whatever became of its files."""
+    def manifests(self, besides: Collection[tuple[str, str]] = ()) -> Iterator[Manifest]:
+        """Every manifest that can be read, whatever became of its files.
+
+        Args:
+            besides: (stage, key) of artifacts that are passed over.
+        """
 
 
 class Store(Reader, Protocol):

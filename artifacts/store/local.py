@@ -8,10 +8,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import os
 import shutil
 import threading
 import uuid
-from collections.abc import Iterator, Set
+from collections.abc import Collection, Iterator, Set
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,14 @@ class LocalStore:
             return None
         return found
 
+    def seen(self, stage: str, key: str) -> Seen:
+        """See ``store.Reader``."""
+        try:
+            told = os.stat(f"{self.root}/{stage}/{key}/{MANIFEST}")  # noqa: PTH116 (as in ``files.size_bytes``)
+        except OSError:
+            return ABSENT
+        return told.st_ino, told.st_mtime_ns
+
     def problem(self, stage: str, key: str) -> str | None:
         """Why an artifact counts as absent: ``"test.parquet: 120 of 4096 bytes"``; else None."""
         found = self._load(stage, key)
@@ -123,9 +132,11 @@ class LocalStore:
                 if not key.startswith("."):
                     yield stage, key
 
-    def manifests(self) -> Iterator[Manifest]:
-        """Every manifest that can be read, whatever became of its files."""
+    def manifests(self, besides: Collection[tuple[str, str]] = ()) -> Iterator[Manifest]:
+        """See ``store.Reader``."""
         for stage, key in self.artifacts():
+            if (stage, key) in besides:
+                continue
             try:
                 found = self._read(stage, key)
             except CorruptArtifact:
@@ -231,7 +242,7 @@ class LocalStore:
         files.make_folder(self.root / CLAIMS)
         aside = files.names(self.root / BROKEN)
         drafts = self._drafts()
-        listed = {(stage, key): self._seen(stage, key) for stage, key in self.artifacts()}
+        listed = {(stage, key): self.seen(stage, key) for stage, key in self.artifacts()}
         keep()  # an error in it comes before anything is removed
         removed = []
         for name in aside:
@@ -315,7 +326,7 @@ class LocalStore:
                 return str(error)
             if found is None:
                 return f"{MANIFEST} is missing" if self.folder(stage, key).exists() else None
-            problem = _payload_problem(self.folder(stage, key), found)
+            problem = _payload_problem(f"{self.root}/{stage}/{key}", found)
             if problem is None:
                 return found
             # Files may have come or gone with a new manifest since it was read: look again.
@@ -376,20 +387,12 @@ class LocalStore:
                     drafts.setdefault((stage, key), []).append(self.root / stage / name)
         return drafts
 
-    def _seen(self, stage: str, key: str) -> Seen:
-        """Which manifest an artifact has; one that is made anew, or rewritten, has another."""
-        try:
-            told = (self.folder(stage, key) / MANIFEST).stat()
-        except OSError:
-            return ABSENT
-        return told.st_ino, told.st_mtime_ns
-
     def _sweep(self, stage: str, key: str, drafts: list[Path], seen: Seen, keep: Keep, dry_run: bool) -> list[Removed]:
         """Remove one artifact, or what it does not need, unless somebody is making it, or has since it was ``seen``."""
 
         def waste() -> list[Path]:
             found = [draft for draft in drafts if draft.exists()]
-            is_same = self._seen(stage, key) == seen
+            is_same = self.seen(stage, key) == seen
             return found + (self._waste(stage, key, keep()) if is_same else [])
 
         found = waste()
@@ -430,6 +433,6 @@ class LocalStore:
         return aside
 
 
-def _payload_problem(folder: Path, expected: Manifest) -> str | None:
+def _payload_problem(folder: Path | str, expected: Manifest) -> str | None:
     """The first file that is not there with its size."""
     return expected.problem(lambda path: files.size_bytes(f"{folder}/{path}"))

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+import pydantic_core
+
 from artifacts.errors import CorruptArtifact
 from artifacts.identity.keys import JSON
 
@@ -83,11 +85,12 @@ class Manifest:
 
     def problem(self, size_of: Callable[[str], int | None]) -> str | None:
         """The first file that is not there with its size: ``"test.parquet: 120 of 4096 bytes"``."""
-        for path, size_bytes in self.payload.items():
-            found = size_of(path)
-            if found != size_bytes:
-                state = "missing" if found is None else f"{found} of {size_bytes} bytes"
-                return f"{path}: {state}"
+        for output in self.outputs.values():
+            for path, size_bytes in () if output.evicted else output.files.items():
+                found = size_of(path)
+                if found != size_bytes:
+                    state = "missing" if found is None else f"{found} of {size_bytes} bytes"
+                    return f"{path}: {state}"
         return None
 
 
@@ -105,7 +108,7 @@ def dump(manifest: Manifest) -> str:
     return json.dumps(asdict(manifest), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def parse(text: str, codes: dict[str, JSON]) -> Manifest:
+def parse(text: bytes | str, codes: dict[str, JSON]) -> Manifest:
     """The manifest in a text.
 
     Args:
@@ -119,14 +122,14 @@ def parse(text: str, codes: dict[str, JSON]) -> Manifest:
     return from_json(load(text), codes)
 
 
-def load(text: str) -> dict[str, JSON]:
+def load(text: bytes | str) -> dict[str, JSON]:
     """The JSON object in the text of a ``manifest.json``.
 
     Raises:
         CorruptArtifact: there is none.
     """
     try:
-        data = json.loads(text)
+        data = pydantic_core.from_json(text, allow_inf_nan=False)  # three times as fast as json
     except ValueError as error:
         raise CorruptArtifact(f"manifest.json is no JSON: {error}") from None
     if not isinstance(data, dict):
@@ -144,7 +147,7 @@ def from_json(data: dict[str, Any], codes: dict[str, JSON]) -> Manifest:
     if not isinstance(code.get("digest"), str) or not isinstance(code.get("parts"), dict):
         raise CorruptArtifact("manifest.json: code needs a digest and parts")
     known = codes.setdefault(code["digest"], code)
-    data["code"] = known if known == code else code
+    data["code"] = known if known is code or known == code else code
     data["outputs"] = {name: _output(name, output) for name, output in data["outputs"].items()}
     for name, entry in data["inputs"].items():
         if not isinstance(entry, dict) or not isinstance(entry.get("digest"), str):

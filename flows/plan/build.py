@@ -14,7 +14,7 @@ from artifacts.identity.keys import JSON
 from flows.plan.cell import Cell, Model, ModelSource
 from flows.plan.graph import FromNode, FromPath, Graph, Node, Pair
 from flows.plan.grid import GridConfig, MethodConfig
-from flows.plan.learners import finetune, treated
+from flows.plan.learners import Recipes, finetune, treated
 from flows.plan.supervisors.supervisor import SUPERVISORS, Supervision
 from w2s_core.config import ModelConfig
 
@@ -56,6 +56,8 @@ def build_graph(
         model.name: Model(model, weights[model.name], _base(graph, config, model, weights[model.name]))
         for model in models
     }
+    recipes = Recipes(config.training.model_dump(exclude={"lr_scale"}), config.training.lr_scale)
+    asked = {source.setting: {"setting": source.setting} for source in data.values()}
     for dataset in config.datasets:
         prepared = _prepare(graph, config, dataset, data[dataset])
         if config.audit:
@@ -64,11 +66,11 @@ def build_graph(
             cell = Cell(
                 graph=graph,
                 dataset=dataset,
-                setting=data[dataset].setting,
                 prepared=prepared,
                 models=ladder,
-                training=config.training.model_dump(exclude={"lr_scale"}),
-                lr_scale=config.training.lr_scale,
+                setting=data[dataset].setting,
+                recipe=recipes.recipe,
+                asked=asked[data[dataset].setting],
                 seed=seed,
             )
             _add_pairs(cell, config, pairs, methods)

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 from artifacts.identity.keys import JSON
 from flows.plan.graph import FromNode, FromPath, Graph, Node
-from w2s_core.config import ModelConfig
+from w2s_core.config import Frozen, ModelConfig
 from w2s_core.stages import LABELLED
 
 
@@ -64,9 +64,10 @@ class Cell:
     prepared: Node
     models: Mapping[str, Model]
     """The ladder by name, weakest first."""
-    training: Mapping[str, JSON]
-    """Parameters that all trainings share."""
-    lr_scale: float
+    recipe: Callable[[str, int, Model, Frozen], Mapping[str, JSON]]
+    """Parameters of a training by setting, seed, model and loss; one object where they are the same, for most are."""
+    asked: Mapping[str, JSON]
+    """Parameters of whoever asks a model."""
     seed: int
 
     def rows(self, split: str) -> FromNode:

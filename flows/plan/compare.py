@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import enum
 import importlib.metadata
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 
 from artifacts.identity.digests import ExternalDigests
-from artifacts.identity.fingerprint import Fingerprint, Sources, changed, fingerprint
-from artifacts.identity.keys import JSON, artifact_key, without_added
+from artifacts.identity.fingerprint import Fingerprint, Sources, fingerprint
+from artifacts.identity.keys import JSON, artifact_key
 from artifacts.store.contract import Reader
 from artifacts.store.manifest import Manifest
 from flows.plan.graph import FromNode, Graph, Node
-from w2s_core.stages import ADDED, STAGES
-
-VERSIONS_THAT_MATTER = ("torch", "transformers")
-"""Libraries whose version is no identity, but is worth a line when it changed."""
+from flows.plan.history import History, names
+from flows.plan.made import VERSIONS_THAT_MATTER, Made, made_of
+from w2s_core.stages import STAGES
 
 
 class Status(enum.StrEnum):
@@ -43,8 +43,10 @@ class Planned:
     """The kind of reason: new, parameter, input, code, payload, evicted; empty when fresh."""
     key: str | None = None
     """None while a parent is not fresh."""
-    manifest: Manifest | None = None
-    """What is stored under the key; for a node that depends, what it was last time."""
+    made: Made | None = None
+    """What is stored under the key."""
+    seen: object = None
+    """What ``Reader.seen`` said of it: whether it is still that can be asked without reading it again."""
 
 
 @dataclass(slots=True)
@@ -83,17 +85,17 @@ class Keys:
         """Fingerprint of the code that ``node`` runs."""
         return fingerprint(self._sources, STAGES[node.stage].entry, node.params)
 
-    def inputs(self, node: Node, manifests: Mapping[str, Manifest]) -> dict[str, dict[str, JSON]]:
+    def inputs(self, node: Node, made: Mapping[str, Made]) -> dict[str, dict[str, JSON]]:
         """Where ``node`` reads what, with digests, as its manifest records it.
 
         Args:
             node: the node.
-            manifests: node id to manifest, of every parent.
+            made: node id to what it made, of every parent.
         """
         entries: dict[str, dict[str, JSON]] = {}
         for name, source in node.inputs.items():
             if isinstance(source, FromNode):
-                parent = manifests[source.node.id]
+                parent = made[source.node.id]
                 entries[name] = {
                     "stage": parent.stage,
                     "key": parent.key,
@@ -117,7 +119,7 @@ class Keys:
             stage=node.stage,
             schema=STAGES[node.stage].schema,
             fingerprint=code.digest,
-            params=without_added(node.params, ADDED.get(node.stage, {})),
+            params=node.counted,
             inputs={name: entry["digest"] for name, entry in inputs.items()},
         )
 
@@ -150,27 +152,37 @@ def make_plan(graph: Graph, store: Reader, keys: Keys) -> Plan:
         UsageError: an external input cannot be read.
     """
     planned: dict[str, Planned] = {}
-    fresh: dict[str, Manifest] = {}
+    fresh: dict[str, Made] = {}
+    aliens: list[Manifest] = []
     for node in graph.nodes.values():
         code = keys.code(node)
         entry = Planned(node, Status.STALE, code)
         planned[node.id] = entry
         if all(parent.id in fresh for parent in node.parents):
             entry.key = keys.key(node, code, keys.inputs(node, fresh))
-            entry.manifest = store.get(node.stage, entry.key)
-            if entry.manifest is not None:
+            entry.seen = store.seen(node.stage, entry.key)
+            found = store.get(node.stage, entry.key)
+            if found is not None:
                 entry.status = Status.FRESH
-                fresh[node.id] = entry.manifest
+                entry.made = fresh[node.id] = made_of(found, node.stage, entry.key, node.id)
+                if found.node != node.id:
+                    aliens.append(found)
     plan = Plan(graph, planned)
     if plan.pending:
-        history = History(store.manifests(), graph)
+        # What is fresh has no history to tell, unless it was made as another node, which may have to run.
+        known = {(made.stage, made.key) for made in fresh.values()}
+        history = History(chain(aliens, store.manifests(besides=known)), graph)
         _mark_dependants(plan, history)
         _mark_evicted(plan)
         for entry in plan.pending:
             if entry.status is Status.STALE and not entry.cause:
-                entry.cause, entry.reason = history.reason(entry, keys, fresh, store)
+                if entry.key is not None and (problem := store.problem(entry.node.stage, entry.key)):
+                    entry.cause, entry.reason = "payload", f"payload: {problem}"
+                else:
+                    inputs = None if entry.key is None else keys.inputs(entry.node, fresh)
+                    entry.cause, entry.reason = history.reason(entry.node, entry.code, inputs)
             elif entry.status is Status.DEPENDS:
-                entry.reason = "reruns only if " + _names(_unfresh_parents(plan, entry)) + " gives new values"
+                entry.reason = "reruns only if " + names(_unfresh_parents(plan, entry)) + " gives new values"
     _note_reuse(plan)
     return plan
 
@@ -179,18 +191,13 @@ def _unfresh_parents(plan: Plan, entry: Planned) -> list[Node]:
     return [p for p in entry.node.parents if plan.planned[p.id].status is not Status.FRESH]
 
 
-def _names(nodes: Iterable[Node]) -> str:
-    return ", ".join(node.name for node in nodes)
-
-
 def _mark_dependants(plan: Plan, history: History) -> None:
     """A node whose own code and parameters made an artifact reruns only if a parent's values change."""
     for entry in plan.pending:
         if entry.key is None:
             last = history.last(entry.node.id)
-            if last is not None and last.code_digest == entry.code.digest:
+            if last is not None and last.code == entry.code.digest:
                 entry.status = Status.DEPENDS
-                entry.manifest = last
 
 
 def _mark_evicted(plan: Plan) -> None:
@@ -202,7 +209,7 @@ def _mark_evicted(plan: Plan) -> None:
             if not isinstance(source, FromNode):
                 continue
             parent = plan.planned[source.node.id]
-            output = parent.manifest.outputs[source.output] if parent.manifest else None
+            output = parent.made.outputs[source.output] if parent.made else None
             if parent.status is Status.FRESH and output is not None and output.evicted:
                 parent.status = Status.STALE
                 parent.cause = "evicted"
@@ -217,18 +224,15 @@ def _mark_evicted(plan: Plan) -> None:
 
 def _note_reuse(plan: Plan) -> None:
     seconds = 0.0
-    versions: Counter[tuple[str, str]] = Counter()
+    versions: Counter[tuple[str, str | None]] = Counter()
     for entry in plan.planned.values():
-        if entry.status is Status.FRESH and entry.manifest is not None:
-            seconds += entry.manifest.timings.get("seconds", 0.0)
-            for library in VERSIONS_THAT_MATTER:
-                made_with = entry.manifest.environment.get(library)
-                if made_with is not None:
-                    versions[library, made_with] += 1
+        if entry.status is Status.FRESH and entry.made is not None:
+            seconds += entry.made.seconds
+            versions.update(zip(VERSIONS_THAT_MATTER, entry.made.versions, strict=True))
     plan.hours_saved = seconds / 3600
-    for (library, made_with), n_nodes in sorted(versions.items()):
+    for (library, made_with), n_nodes in sorted(versions.items(), key=str):
         here = installed_version(library)
-        if made_with != here:
+        if made_with not in (None, here):
             plan.other_versions.append(
                 f"{n_nodes} of the nodes to be reused were made with {library} {made_with} (here: {here})"
             )
@@ -240,93 +244,3 @@ def installed_version(library: str) -> str | None:
         return importlib.metadata.version(library)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-class History:
-    """What the store has from before, to say why a node will run."""
-
-    def __init__(self, manifests: Iterable[Manifest], graph: Graph) -> None:
-        self._graph = graph
-        self._by_node: dict[str, Manifest] = {}
-        self._changes: dict[tuple[str, str], list[str]] = {}
-        """Digests of code before and now to the parts that differ: thousands of nodes share a few of them."""
-        self._by_labels: dict[tuple[str, str], list[Manifest]] = defaultdict(list)
-        for manifest in sorted(manifests, key=lambda m: m.timings.get("started", "")):
-            self._by_node[manifest.node] = manifest
-            if manifest.node not in graph.nodes:
-                self._by_labels[_who(manifest.stage, manifest.labels)].append(manifest)
-
-    def last(self, node_id: str) -> Manifest | None:
-        """What the node was last time."""
-        return self._by_node.get(node_id)
-
-    def reason(self, entry: Planned, keys: Keys, fresh: Mapping[str, Manifest], store: Reader) -> tuple[str, str]:
-        """(cause, reason) of a node that will run."""
-        node = entry.node
-        if entry.key is not None and (problem := store.problem(node.stage, entry.key)):
-            return "payload", f"payload: {problem}"
-        last = self.last(node.id)
-        if last is None:
-            return self._against_nearest(node)
-        if last.code_digest != entry.code.digest:
-            digests = last.code_digest, entry.code.digest
-            if digests not in self._changes:
-                self._changes[digests] = changed(last.code_parts, entry.code.parts)
-            parts = self._changes[digests]
-            more = f" and {len(parts) - 3} more" if len(parts) > 3 else ""
-            return "code", f"code: {', '.join(parts[:3])}{more}"
-        if last.schema != STAGES[node.stage].schema:
-            return "code", f"code: output schema {last.schema} → {STAGES[node.stage].schema}"
-        if entry.key is not None:
-            now = keys.inputs(node, fresh)
-            moved = [
-                f"{name} ({made.get('path') or _source_name(node, name)})"
-                for name, made in now.items()
-                if last.inputs.get(name, {}).get("digest") != made["digest"]
-            ]
-            if moved:
-                return "input", f"input: {', '.join(moved)} changed"
-        return "input", "input: what it reads is being made again"
-
-    def _against_nearest(self, node: Node) -> tuple[str, str]:
-        """A node that never was, against the earlier one that it resembles most, if that is no longer wanted."""
-        own = _flat(node.params)
-        nearest: list[str] | None = None
-        for manifest in reversed(self._by_labels.get(_who(node.stage, node.labels), [])[-50:]):
-            difference = _differences(_flat(manifest.params), own)
-            if nearest is None or len(difference) < len(nearest):
-                nearest = difference
-        if nearest is None:
-            return "new", "never built"
-        if nearest:
-            return "parameter", f"parameter: {', '.join(nearest)}"
-        return "input", f"input: {_names(node.parents) or 'files'} is another than before"
-
-
-def _who(stage: str, labels: Mapping[str, JSON]) -> tuple[str, str]:
-    """What a node is about, less what a parameter may have changed."""
-    about = ("dataset", "model", "half", "supervisor", "method", "seed", "kind")
-    return stage, "/".join(str(labels.get(name)) for name in about)
-
-
-def _source_name(node: Node, name: str) -> str:
-    source = node.inputs[name]
-    return source.node.name if isinstance(source, FromNode) else str(source.path)
-
-
-def _flat(value: JSON, prefix: str = "") -> dict[str, JSON]:
-    if not isinstance(value, Mapping):
-        return {prefix: value}
-    flat: dict[str, JSON] = {}
-    for name, item in value.items():
-        flat.update(_flat(item, f"{prefix}.{name}" if prefix else name))
-    return flat
-
-
-def _differences(before: Mapping[str, JSON], after: Mapping[str, JSON]) -> list[str]:
-    names = sorted(before.keys() | after.keys())
-    return [
-        f"{name} {before.get(name, 'absent')} → {after.get(name, 'absent')}"
-        for name in names
-        if before.get(name) != after.get(name)
-    ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from artifacts.identity.keys import JSON, node_id, without_added
+from artifacts.identity.keys import JSON, Canonical, canonical_json, node_id, without_added
 from w2s_core.stages import ADDED, STAGES, Kind
 
 
@@ -33,6 +33,8 @@ class Node:
     id: str
     stage: str
     params: Mapping[str, JSON]
+    counted: Canonical
+    """Those of its parameters that are in its id and key; nodes with the same ones share the text."""
     inputs: Mapping[str, FromNode | FromPath]
     labels: Mapping[str, JSON]
     """What tables call it; nothing is decided by it."""
@@ -97,6 +99,8 @@ class Graph:
 
     nodes: dict[str, Node] = field(default_factory=dict)
     pairs: list[Pair] = field(default_factory=list)
+    _counted: dict[tuple[str, int], tuple[Canonical, Mapping[str, JSON]]] = field(default_factory=dict)
+    """By stage and identity of the parameters, which many nodes share; they are kept here, so that it stays theirs."""
 
     def add(
         self,
@@ -123,8 +127,18 @@ class Graph:
             name: f"{source.node.id}/{source.output}" if isinstance(source, FromNode) else str(source.path)
             for name, source in inputs.items()
         }
-        identity = node_id(stage=stage, params=without_added(params, ADDED.get(stage, {})), parents=parents)
-        return self.nodes.setdefault(identity, Node(identity, stage, params, inputs, labels, n_devices))
+        counted = self._counting(stage, params)
+        identity = node_id(stage=stage, params=counted, parents=parents)
+        if identity not in self.nodes:
+            self.nodes[identity] = Node(identity, stage, params, counted, inputs, labels, n_devices)
+        return self.nodes[identity]
+
+    def _counting(self, stage: str, params: Mapping[str, JSON]) -> Canonical:
+        known = self._counted.get((stage, id(params)))
+        if known is None:
+            text = Canonical(canonical_json(without_added(params, ADDED.get(stage, {}))))
+            known = self._counted[stage, id(params)] = text, params
+        return known[0]
 
     def readers(self) -> dict[str, list[Node]]:
         """Node id to the nodes that read something of it."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from artifacts.identity.keys import JSON
-from flows.plan.cell import Answers, Cell, Labels
+from flows.plan.cell import Answers, Cell, Labels, Model
 from flows.plan.graph import FromNode
 from w2s_core.config import Frozen
 from w2s_core.methods.losses import Xent
@@ -20,6 +20,34 @@ PLAIN = Xent()
 """The loss of supervisors and ceilings."""
 
 
+class Recipes:
+    """The parameters of trainings; the same object where they are the same.
+
+    Args:
+        training: what all trainings of a grid share.
+        lr_scale: multiplies the learning rate of each model.
+    """
+
+    def __init__(self, training: Mapping[str, JSON], lr_scale: float) -> None:
+        self._training = training
+        self._lr_scale = lr_scale
+        self._known: dict[tuple[str, int, str, str], dict[str, JSON]] = {}
+
+    def recipe(self, setting: str, seed: int, model: Model, loss: Frozen) -> Mapping[str, JSON]:
+        """The parameters of one training."""
+        about = setting, seed, model.config.name, loss.model_dump_json()
+        if about not in self._known:
+            spec = model.config.model_dump(include=set(MODEL_PARAMS))
+            self._known[about] = {
+                "setting": setting,
+                "model": {**spec, "lr": spec["lr"] * self._lr_scale, "hub": model.source.hub},
+                "training": self._training,
+                "loss": loss.model_dump(),
+                "seed": seed,
+            }
+        return self._known[about]
+
+
 def finetune(cell: Cell, name: str, labels: Labels, loss: Frozen = PLAIN, **called: JSON) -> Answers:
     """Train all of a model on labels.
 
@@ -30,15 +58,7 @@ def finetune(cell: Cell, name: str, labels: Labels, loss: Frozen = PLAIN, **call
         called: what else tables call it.
     """
     model = cell.models[name]
-    spec = model.config.model_dump(include=set(MODEL_PARAMS))
-    spec["lr"] *= cell.lr_scale
-    params = {
-        "setting": cell.setting,
-        "model": {**spec, "hub": model.source.hub},
-        "training": cell.training,
-        "loss": loss.model_dump(),
-        "seed": cell.seed,
-    }
+    params = cell.recipe(cell.setting, cell.seed, model, loss)
     inputs = {**model.base, "train": cell.rows(labels.half), "validation": cell.rows("validation")}
     about: dict[str, JSON] = {"model": name, "half": labels.half}
     stage, kind = "train_gt", "gt"
@@ -47,13 +67,12 @@ def finetune(cell: Cell, name: str, labels: Labels, loss: Frozen = PLAIN, **call
         inputs |= {"labels": labels.given["transfer_train"], "validation_labels": labels.given["validation"]}
         about |= {"supervisor": labels.by, **called}
     trained = FromNode(cell.add(stage, params, inputs, n_devices=model.config.devices, **about), "model")
-    asked = {"setting": cell.setting}
     scored = {"kind": kind, **about, "supervisor": labels.by, "method": about.get("method"), "seed": cell.seed}
-    score = cell.add("score", asked, {"model": trained, "test": cell.rows("test")}, **scored, split="test")
+    score = cell.add("score", cell.asked, {"model": trained, "test": cell.rows("test")}, **scored, split="test")
 
     def own_labels() -> Labels:
         rows = {split: cell.rows(split) for split in LABELLED}
-        return cell.labels_of(cell.add("weak_labels", asked, {"model": trained, **rows}, model=name), by=name)
+        return cell.labels_of(cell.add("weak_labels", cell.asked, {"model": trained, **rows}, model=name), by=name)
 
     return Answers(score, own_labels)
 

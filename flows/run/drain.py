@@ -14,10 +14,10 @@ from typing import Literal, NamedTuple
 from artifacts.errors import Stopped, W2sError
 from artifacts.identity.keys import JSON
 from artifacts.store.contract import Store
-from artifacts.store.manifest import Manifest
 from artifacts.waiting import STOPPED
 from flows.plan.compare import Keys, Plan, Planned, Status
 from flows.plan.graph import FromNode, Node
+from flows.plan.made import Made, made_of
 
 Order = Mapping[str, JSON]
 
@@ -78,7 +78,7 @@ class Drain:
         submit: Submit,
         report: Report,
         n_at_once: int,
-        adopt: Callable[[Manifest], None] = lambda made: None,
+        adopt: Callable[[Made], None] = lambda made: None,
     ) -> None:
         self._plan = plan
         self._keys = keys
@@ -94,8 +94,8 @@ class Drain:
         self._children: dict[str, list[str]] = {}
         self._lost: set[str] = set()
         """Ids of nodes that failed or are blocked."""
-        self.manifests: dict[str, Manifest] = {}
-        """Node id to manifest, of every node that is done."""
+        self.made: dict[str, Made] = {}
+        """Node id to what it made, of every node that is done."""
         self.outcome = Outcome()
 
     def run(self) -> Outcome:
@@ -105,8 +105,8 @@ class Drain:
             Stopped: a node was stopped, and so is the run; it counts as neither failed nor blocked.
         """
         for entry in self._plan.planned.values():
-            if entry.status is Status.FRESH and entry.manifest is not None:
-                self.manifests[entry.node.id] = entry.manifest
+            if entry.status is Status.FRESH and entry.made is not None:
+                self.made[entry.node.id] = entry.made
         for entry in self._plan.pending:
             self._wait(entry.node)
         n_under_way = 0
@@ -124,7 +124,7 @@ class Drain:
 
     def _wait(self, node: Node) -> None:
         """Put a node in line behind those of its parents that are not done."""
-        missing = {parent.id for parent in node.parents if parent.id not in self.manifests}
+        missing = {parent.id for parent in node.parents if parent.id not in self.made}
         if missing & self._lost:
             self._block([node.id])
             return
@@ -137,12 +137,12 @@ class Drain:
     def _start(self, entry: Planned) -> bool:
         """Submit a node, unless weights that it would read were evicted: then those come first."""
         node = entry.node
-        if any(parent.id not in self.manifests for parent in node.parents):
+        if any(parent.id not in self.made for parent in node.parents):
             # Its weights were found evicted by another node meanwhile, and are being made again.
             self._wait(node)
             return False
         try:
-            order = self._keys.order(node, entry.code, self._keys.inputs(node, self.manifests))
+            order = self._keys.order(node, entry.code, self._keys.inputs(node, self.made))
             done = self._store.get(node.stage, order["key"])
         except Stopped:
             raise
@@ -154,7 +154,7 @@ class Drain:
             evicted = self._evicted_parents(node)
             if evicted:
                 for parent in evicted:
-                    del self.manifests[parent.id]
+                    del self.made[parent.id]
                     self._plan.planned[parent.id].cause = "evicted"
                 self._wait(node)
                 for parent in evicted:
@@ -168,7 +168,7 @@ class Drain:
         return [
             source.node
             for source in node.inputs.values()
-            if isinstance(source, FromNode) and self.manifests[source.node.id].outputs[source.output].evicted
+            if isinstance(source, FromNode) and self.made[source.node.id].outputs[source.output].evicted
         ]
 
     def _end(self, ended: Ended) -> None:
@@ -176,24 +176,28 @@ class Drain:
         if ended.how == "failed":
             self._fail(node, ended.message)
             return
-        manifest = self._store.get(node.stage, ended.order["key"])
-        if manifest is not None and manifest.node != node.id:
-            self._adopt(manifest)
-            manifest = self._store.get(node.stage, ended.order["key"])
-            if manifest is None:
+        made = self._look_up(node, ended.order["key"])
+        if made is not None and made.node != node.id:
+            self._adopt(made)
+            made = self._look_up(node, ended.order["key"])
+            if made is None:
                 # The grid that had it is gone, and ``gc`` was faster.
                 heapq.heappush(self._ready, (self._rank[node.id], node.id))
                 return
-        if manifest is None:
+        if made is None:
             self._fail(node, f"{node.name}: its artifact is gone or broken; run the same command again")
             return
-        self.manifests[node.id] = manifest
+        self.made[node.id] = made
         (self.outcome.ran if ended.how == "ran" else self.outcome.reused).append(node)
-        self._report(ended.how, node, manifest.timings["seconds"] if ended.how == "ran" else 0.0)
+        self._report(ended.how, node, made.seconds if ended.how == "ran" else 0.0)
         for child in self._children.pop(node.id, []):
             self._waits_for[child].discard(node.id)
             if not self._waits_for[child]:
                 heapq.heappush(self._ready, (self._rank[child], child))
+
+    def _look_up(self, node: Node, key: str) -> Made | None:
+        found = self._store.get(node.stage, key)
+        return None if found is None else made_of(found, node.stage, key, node.id)
 
     def _fail(self, node: Node, message: str) -> None:
         self.outcome.failed.append(Failure(node, message))

@@ -21,6 +21,7 @@ from flows.home import Home, output_kinds
 from flows.plan.compare import Keys, Plan, Status, make_plan
 from flows.plan.graph import Node
 from flows.plan.grid import GridConfig
+from flows.plan.made import Made
 from flows.plan.naming import difference
 from flows.plan.resolve import resolve
 from flows.run.drain import Drain, Outcome, Report, Submit
@@ -35,7 +36,7 @@ class Session:
     Attributes:
         listeners: told of every change of a node, as ``flows.run.drain.Drain`` reports it.
         outcome: what the last run did; None before it.
-        manifests: node id to manifest, of every node that is known to be done.
+        made: node id to what it made, of every node that is known to be done.
     """
 
     config: GridConfig
@@ -46,7 +47,7 @@ class Session:
     revisions: Mapping[str, str]
     listeners: list[Report] = field(default_factory=list)
     outcome: Outcome | None = None
-    manifests: Mapping[str, Manifest] = field(default_factory=dict)
+    made: Mapping[str, Made] = field(default_factory=dict)
 
     @classmethod
     def open(
@@ -85,7 +86,7 @@ class Session:
     def drain(self, plan: Plan, submit: Submit, n_at_once: int) -> Outcome:
         """Bring the plan, or a part of it, to its end; writes nothing down."""
         drain = Drain(plan, self.keys, self.store, submit, self._report, n_at_once, self._adopt)
-        self.outcome, self.manifests = drain.outcome, drain.manifests
+        self.outcome, self.made = drain.outcome, drain.made
         return drain.run()
 
     @contextmanager
@@ -100,47 +101,47 @@ class Session:
         Raises:
             UsageError: another definition is running under this name.
         """
-        self.manifests = self._done()
-        open_run = Grids(self.store).start(self._record(self.manifests))
+        self.made = self._done()
+        open_run = Grids(self.store).start(self._record(self.made))
 
         def update() -> None:
-            open_run.update(self._record(self.manifests))
+            open_run.update(self._record(self.made))
             self._rebuild()
 
         state: State = "interrupted"
         try:
             self._make_sure()
             yield update
-            state = "complete" if self.manifests.keys() == self.plan.graph.nodes.keys() else "failed"
+            state = "complete" if self.made.keys() == self.plan.graph.nodes.keys() else "failed"
         finally:
-            self._evict(self.manifests, open_run)
-            open_run.finish(self._record(self.manifests), state)
+            self._evict(self.made, open_run)
+            open_run.finish(self._record(self.made), state)
             self._rebuild()
 
     def look_again(self) -> None:
         """Plan anew, with the code and the inputs of before: others may have made what was missing."""
         self.plan = make_plan(self.plan.graph, self.store.listing(), self.keys)
-        self.manifests = self._done()
+        self.made = self._done()
 
-    def _done(self) -> dict[str, Manifest]:
+    def _done(self) -> dict[str, Made]:
         """What the plan counts as done."""
         return {
-            id: entry.manifest
+            id: entry.made
             for id, entry in self.plan.planned.items()
-            if entry.manifest is not None and (entry.status is Status.FRESH or entry.cause == "evicted")
+            if entry.made is not None and (entry.status is Status.FRESH or entry.cause == "evicted")
         }
 
     def _make_sure(self) -> bool:
         """See whether what is done is still there, now that the grid file keeps it; plan anew where it is not."""
-        done = self._done().values()
-        outlast_gc(self.store, {(manifest.stage, manifest.key) for manifest in done})
-        listing = self.store.listing()
-        is_there = all(listing.get(manifest.stage, manifest.key) == manifest for manifest in done)
+        done = self._done()
+        outlast_gc(self.store, {(made.stage, made.key) for made in done.values()})
+        listing, planned = self.store.listing(), self.plan.planned
+        is_there = all(listing.seen(made.stage, made.key) == planned[id].seen for id, made in done.items())
         if not is_there:
             self.look_again()
         return is_there
 
-    def _adopt(self, made: Manifest) -> None:
+    def _adopt(self, made: Made) -> None:
         """Keep an artifact that this grid relies on from now on, and that was made as another node."""
         Grids(self.store).adopt(self.config.name, made.stage, made.key)
         outlast_gc(self.store, {(made.stage, made.key)})
@@ -157,7 +158,8 @@ class Session:
     @property
     def audits(self) -> list[Manifest]:
         """The audits that are done, after a run; their metrics say what was found."""
-        return [manifest for manifest in self.manifests.values() if manifest.stage == "audit"]
+        found = (self.store.get(made.stage, made.key) for made in self.made.values() if made.stage == "audit")
+        return [manifest for manifest in found if manifest is not None]
 
     def record_fresh(self) -> bool:
         """Write down a grid in which nothing was to do, unless its last run says just that.
@@ -173,7 +175,7 @@ class Session:
         if not grids.is_latest(record):
             open_run = grids.start(record)
             is_fresh = self._make_sure()
-            open_run.finish(record if is_fresh else self._record(self.manifests), "complete" if is_fresh else "failed")
+            open_run.finish(record if is_fresh else self._record(self.made), "complete" if is_fresh else "failed")
             self._rebuild()
             return is_fresh
         if not self._make_sure():
@@ -184,17 +186,17 @@ class Session:
             self._rebuild()
         return True
 
-    def _record(self, manifests: Mapping[str, Manifest]) -> GridRun:
+    def _record(self, made: Mapping[str, Made]) -> GridRun:
         """The run as the grid file has it, with the keys that are known."""
 
         def key(node: Node | None) -> str | None:
-            return manifests[node.id].key if node is not None and node.id in manifests else None
+            return made[node.id].key if node is not None and node.id in made else None
 
         graph = self.plan.graph
         return GridRun(
             config=self.config.model_dump(mode="json"),
             revisions=dict(self.revisions),
-            nodes=[GridNode(n.id, n.stage, dict(n.labels), key(n)) for n in graph.nodes.values()],
+            nodes=[GridNode(n.id, n.stage, n.labels, key(n)) for n in graph.nodes.values()],
             pairs=[
                 {
                     "dataset": pair.dataset,
@@ -211,7 +213,7 @@ class Session:
             ],
         )
 
-    def _evict(self, manifests: Mapping[str, Manifest], run: OpenRun) -> None:
+    def _evict(self, made: Mapping[str, Made], run: OpenRun) -> None:
         """Remove the weights that the grid does not want to keep, unless something of it, or another run, waits."""
         if self.config.retention == "all":
             return
@@ -219,14 +221,14 @@ class Session:
         readers = self.plan.graph.readers()
         for node in self.plan.graph.nodes.values():
             of_node = readers[node.id]
-            is_awaited = any(reader.id not in manifests for reader in of_node)
+            is_awaited = any(reader.id not in made for reader in of_node)
             is_base = any(STAGES[reader.stage].runs == "training" for reader in of_node)
             is_supervisor = any(reader.makes("labels") for reader in of_node)
             is_kept = is_base or (is_supervisor and self.config.retention == "supervisors")
-            if node.makes("model") and node.id in manifests and not is_awaited and not is_kept:
-                self._evict_one(manifests[node.id], in_use)
+            if node.makes("model") and node.id in made and not is_awaited and not is_kept:
+                self._evict_one(made[node.id], in_use)
 
-    def _evict_one(self, made: Manifest, in_use: Callable[[], Set[str]]) -> None:
+    def _evict_one(self, made: Made, in_use: Callable[[], Set[str]]) -> None:
         with ExitStack() as claimed:
             try:
                 claimed.enter_context(self.store.claim(made.stage, made.key, label=SWEEPING, stop=NOW))

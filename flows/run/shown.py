@@ -51,7 +51,7 @@ def show_plan(plan: Plan) -> None:
 
 def _planned_row(entry: Planned) -> dict[str, JSON]:
     is_fresh = entry.status is Status.FRESH
-    seconds = entry.manifest.timings["seconds"] if is_fresh and entry.manifest else None
+    seconds = entry.made.seconds if is_fresh and entry.made else None
     return {
         "status": entry.status.value,
         "stage": entry.node.stage,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -94,10 +94,12 @@ class Listing(Reading):
         self._stages: dict[str, Stage] = {}
         self._loaded: dict[tuple[str, str], Stored | str | None] = {}
 
-    def manifests(self) -> Iterator[Manifest]:
+    def manifests(self, besides: Collection[tuple[str, str]] = ()) -> Iterator[Manifest]:
         """See ``store.Reader``."""
         for stage in stages(self._objects):
             for key, content in self._stage(stage).contents.items():
+                if (stage, key) in besides:
+                    continue
                 try:
                     yield parse(stage, key, content, self._codes).manifest
                 except CorruptArtifact:

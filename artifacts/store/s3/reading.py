@@ -192,6 +192,10 @@ class Reading:
         found = self._whole(stage, key)
         return None if found is None else found.manifest
 
+    def seen(self, stage: str, key: str) -> Stored | None:
+        """See ``store.Reader``; no cheaper than ``get``, but for a listing, which remembers."""
+        return self._whole(stage, key)
+
     def problem(self, stage: str, key: str) -> str | None:
         """See ``store.Reader``."""
         found = self._load(stage, key)

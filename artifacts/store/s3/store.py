@@ -16,7 +16,7 @@ import os
 import socket
 import threading
 import uuid
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Collection, Iterable, Iterator, Set
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +78,9 @@ class S3Store(Reading):
         """See ``store.Store``; a few requests per stage, instead of two per artifact."""
         return Listing(self._objects, self._cache, self._codes, self._warned, self._load)
 
-    def manifests(self) -> Iterator[Manifest]:
+    def manifests(self, besides: Collection[tuple[str, str]] = ()) -> Iterator[Manifest]:
         """See ``store.Reader``."""
-        return self.listing().manifests()
+        return self.listing().manifests(besides)
 
     def running(self) -> list[Claim]:
         """See ``store.Store``."""

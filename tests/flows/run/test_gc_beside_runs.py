@@ -245,7 +245,7 @@ def test_eviction_after_the_plan_is_seen_when_the_run_begins(tmp_path: Path) -> 
     with session.recorded():
         pass
 
-    assert session.manifests[made.node].outputs["model"].evicted
+    assert session.made[made.node].outputs["model"].evicted
 
 
 def test_checkpoint_of_a_run_that_began_after_the_listing_is_kept(tmp_path: Path) -> None:
