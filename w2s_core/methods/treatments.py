@@ -57,8 +57,9 @@ class Temper(Frozen):
 
 def temper(probs: np.ndarray, params: Temper) -> np.ndarray:
     """See ``Temper``; what is certain stays certain."""
-    powers: np.ndarray = (probs / probs.max(1, keepdims=True)) ** (1 / params.temperature)
-    return powers / powers.sum(1, keepdims=True)
+    powers = (probs / probs.max(1, keepdims=True)) ** (1 / params.temperature)
+    tempered: np.ndarray = powers / powers.sum(1, keepdims=True)
+    return tempered
 
 
 TREATMENTS.register("temper", Treatment(temper, Temper))
@@ -73,8 +74,9 @@ class Clip(Frozen):
 
 def clip(probs: np.ndarray, params: Clip) -> np.ndarray:
     """See ``Clip``; other labels of two classes stay what they are."""
-    clipped: np.ndarray = probs.clip(params.least)
-    return clipped - (clipped.sum(1, keepdims=True) - 1) * np.eye(probs.shape[1])[probs.argmax(1)]
+    raised = probs.clip(params.least)
+    clipped: np.ndarray = raised - (raised.sum(1, keepdims=True) - 1) * np.eye(probs.shape[1])[probs.argmax(1)]
+    return clipped
 
 
 TREATMENTS.register("clip", Treatment(clip, Clip))
