@@ -54,7 +54,7 @@ def test_examples_are_planned_run_and_landed_together(project: Project) -> None:
             models=[*LEARNING["models"], {**LEARNING["models"][1], "name": "l", "lr": 0.02}],
             supervisors=[{"name": "relay", "kind": "relay", "models": ["s", "m"]}],
             pairs=[["s", "m"], ["relay", "l"]],
-            methods=["xent", "brier", {"name": "m", "labels": [{"kind": "clip", "least": 0.499}]}],
+            methods=["xent", "brier", {"name": "m", "labels": [{"kind": "dilute", "share": 0.99}]}],
         )
     )
 

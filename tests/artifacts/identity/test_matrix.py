@@ -115,7 +115,7 @@ AFTER_TRAINING = {"train_gt": 2, "weak_labels": 1, "train_w2s": 1, "score": 3}
 
 CODE = {
     "deep helper of all who read texts": (
-        ("w2s_core/training/portions.py", "n_rows = max(1, micro", "n_rows = max(1, 0 + micro"),
+        ("w2s_core/training/portions.py", "n_rows = max(1, int(", "n_rows = max(1, 0 + int("),
         AFTER_TRAINING,
     ),
     "helper of scores alone": (
