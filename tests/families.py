@@ -140,7 +140,7 @@ def results(classifier: Classifier, texts: list[list[int]], *, together: bool) -
     masks = [torch.ones_like(x) for x in ids]
     if together:
         ids, masks = ([pad_sequence([x[0] for x in xs], batch_first=True)] for xs in (ids, masks))
-    found = torch.cat([classifier(*of_one) for of_one in zip(ids, masks, strict=True)])
+    found = torch.cat([classifier(*of_one) for of_one in zip(ids, masks, strict=True)]).cpu()
     (found * torch.arange(1, len(texts) + 1)[:, None] * torch.tensor([1, -2])).sum().backward()
     return [found.detach(), *(p.grad for p in classifier.parameters() if p.grad is not None)]
 

@@ -67,14 +67,15 @@ class Layout:
 def use_attention(
     backbone: nn.Module, fused: str, device: str, precision: str, n_tokens: int, *, is_packable: bool
 ) -> None:
-    """Choose the kernel for texts of up to ``n_tokens``.
+    """Choose the kernel for texts of up to ``n_tokens``, in the mode that the model is in.
 
     Args:
         fused: what transformers chose for the model; a model for which that is not ``FUSED`` keeps it.
         is_packable: whether the model's texts may lie end to end.
     """
     register_kernels()
-    if is_packable and (device == "cpu" or (precision == "bf16" and _has_varlen())):
+    # The kernel of a GPU for such texts has neither float32 nor dropout.
+    if is_packable and (device == "cpu" or (precision == "bf16" and not backbone.training and _has_varlen())):
         backbone.set_attn_implementation(PACKED)
     else:
         backbone.set_attn_implementation(PLAIN if fused == FUSED and _is_plain(device, precision, n_tokens) else fused)

@@ -100,7 +100,7 @@ class Classifier(nn.Module):
         return self.attention == PACKED
 
     def use_attention_for(self, n_tokens: int) -> None:
-        """Choose the attention kernel for texts of up to ``n_tokens``."""
+        """Choose the attention kernel for texts of up to ``n_tokens``, and for the use of dropout as it is."""
         use_attention(
             self.backbone,
             self._fused_attention,

@@ -176,8 +176,8 @@ def lr_factor(step: int, n_steps: int, schedule: str, warmup_frac: float) -> flo
 
 def _set_up(classifier: Classifier, longest: int, training: Mapping[str, Any]) -> None:
     """Put the classifier into its mode for training, at the beginning and after every evaluation."""
-    classifier.use_attention_for(longest)
     classifier.use_dropout(training["dropout"])
+    classifier.use_attention_for(longest)
 
 
 def _checkpoint(

@@ -10,6 +10,7 @@ import torch
 from transformers import AutoConfig, AutoModel
 
 from tests.tiny_models import SIZES, SPECIALS, WORDS, model_params, tiny_base, tiny_tokenizer
+from w2s_core.models import attention
 from w2s_core.models.attention import PACKED, PLAIN, plain_attention, plain_mask, register_kernels, use_attention
 from w2s_core.models.classifier import Classifier, build, load, save
 
@@ -100,21 +101,40 @@ def test_bias_of_positions_is_not_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("precision", "n_tokens", "attention"),
+    ("precision", "n_tokens", "chosen"),
     [("fp32", 8, "sdpa"), ("bf16", 512, PLAIN), ("bf16", 513, "sdpa")],
 )
-def test_choice_follows_precision_and_length(precision: str, n_tokens: int, attention: str, tmp_path: Path) -> None:
+def test_choice_follows_precision_and_length(precision: str, n_tokens: int, chosen: str, tmp_path: Path) -> None:
     classifier = classifier_of("mistral", tmp_path, precision=precision)
     classifier.use_attention_for(n_tokens)
-    assert classifier.attention == attention
+    assert classifier.attention == chosen
 
 
-def test_texts_lie_end_to_end_wherever_they_may(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("device", "precision", "has_varlen", "has_dropout", "chosen"),
+    [
+        ("cpu", "fp32", False, True, PACKED),
+        ("cuda", "bf16", True, False, PACKED),
+        ("cuda", "bf16", False, False, "sdpa"),
+        ("cuda", "bf16", True, True, "sdpa"),
+        ("cuda", "fp32", True, False, "sdpa"),
+    ],
+)
+def test_texts_lie_end_to_end_wherever_they_may(
+    device: str,
+    precision: str,
+    has_varlen: bool,
+    has_dropout: bool,
+    chosen: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(attention, "_has_varlen", lambda: has_varlen)
     classifier = classifier_of("gpt2", tmp_path)
-    classifier.use_attention_for(8)
-    assert classifier.attention == PACKED
-    use_attention(classifier.backbone, "sdpa", "cuda", "fp32", 8, is_packable=True)
-    assert classifier.attention == "sdpa"
+    classifier.use_dropout(has_dropout)
+    for is_packable in (True, False):
+        use_attention(classifier.backbone, "sdpa", device, precision, 513, is_packable=is_packable)
+        assert classifier.attention == (chosen if is_packable else "sdpa")
 
 
 def test_model_with_attention_of_its_own_keeps_it(tmp_path: Path) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch.nn.functional import scaled_dot_product_attention
 from transformers import AutoConfig
 
 from tests.families import Q, base_of, results
 from tests.tiny_models import SIZES, model_params, tiny_base
-from w2s_core.models.attention import PACKED, PLAIN, Layout, packed_attention, packed_mask
+from w2s_core.models.attention import PACKED, PLAIN, Layout, _varlen, packed_attention, packed_mask
 from w2s_core.models.classifier import Classifier, build, load, save
 from w2s_core.models.packing import counted_positions, packed_states
 from w2s_core.training.recompute import recomputed_layers
@@ -143,6 +145,45 @@ def test_whatever_a_model_wants_besides_is_refused() -> None:
             packed_attention(torch.nn.Identity(), *states, None, layout=layout, **{unknown: 3})
     with pytest.raises(NotImplementedError):
         packed_mask(mask_function=lambda *_: True)
+
+
+@pytest.mark.parametrize("is_causal", [True, False])
+def test_kernel_of_a_gpu_is_called_as_it_wants_to_be(is_causal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a stand-in for it that has its signature."""
+    varlen = pytest.importorskip("torch.nn.attention.varlen")
+    layout = Layout([4, 4, 3], torch.tensor([0, 4, 8, 11], dtype=torch.int32))
+    query, (key, value) = torch.randn(1, 4, 11, 8), torch.randn(2, 1, 2, 11, 8)
+
+    def stand_in(*given: Any, **named: Any) -> torch.Tensor:
+        bound = inspect.signature(varlen_attn).bind(*given, **named).arguments
+        assert (bound["max_q"], bound["max_k"], bound["enable_gqa"]) == (4, 4, True)
+        cut = bound["cu_seq_q"][1:-1].tolist()
+        parts = zip(*(bound[name].tensor_split(cut) for name in ("query", "key", "value")), strict=True)
+        causal = bound["window_size"] == (-1, 0)
+        attended = [
+            scaled_dot_product_attention(
+                *(x.transpose(0, 1) for x in part), is_causal=causal, scale=bound["scale"], enable_gqa=True
+            ).transpose(0, 1)
+            for part in parts
+        ]
+        return torch.cat(attended)
+
+    varlen_attn = varlen.varlen_attn
+    monkeypatch.setattr(varlen, "varlen_attn", stand_in)
+    module = torch.nn.Identity()
+    module.num_key_value_groups = 2
+    expected, _ = packed_attention(module, query, key, value, None, 0.3, is_causal=is_causal, layout=layout)
+    torch.testing.assert_close(_varlen(query, key, value, 0.3, is_causal, layout), expected)
+
+
+@pytest.mark.gpu
+@families
+@mixes
+def test_rows_on_a_gpu_are_close_to_those_alone(family: str, lengths: tuple[int, ...], tmp_path: Path) -> None:
+    classifier = classifier_of(family, tmp_path, precision="bf16").to("cuda")
+    alone, packed = (results(classifier, texts(lengths), together=together) for together in (False, True))
+    for one, other in zip(alone, packed, strict=True):
+        assert torch.linalg.norm(other - one) <= 0.05 * torch.linalg.norm(one) + 1e-6
 
 
 def test_saved_model_is_packed_too_and_one_from_before_is_padded(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
+from scipy.stats import ks_2samp
 
 from flows.plan.grid import TrainingConfig
 from tests.tiny_models import CLASSIFY, model_params, prob_of_1, rows_of, tiny_base, toy_rows, training_params
@@ -118,6 +119,30 @@ def test_labels_that_follow_length_are_hardened_as_they_are_by_a_student_that_eq
     )
     assert np.mean([row["label_disagree"] for row in watch.rows]) == 0
     assert np.mean([row["hardened_disagree"] for row in watch.rows]) < 0.1
+
+
+def test_what_a_loss_sees_of_a_batch_is_as_in_random_samples_where_labels_follow_length(
+    tiny: Callable[..., Classifier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n, size = 1_280, 32
+    rng = np.random.default_rng(0)
+    n_words = rng.integers(1, 28, size=n)
+    rows = rows_of([f"row {i}" for i in range(n)], [" ".join(["good"] * k) for k in n_words], [""] * n)
+    labels = np.clip((n_words + rng.normal(size=n)) / 28, 0, 1)
+    seen: list[np.ndarray] = []
+
+    def seeing(logits: torch.Tensor, batch: Any, params: Any) -> Value:
+        seen.append(batch.targets[:, 1].numpy())
+        return Value(logits.double().sum(), {})
+
+    monkeypatch.setattr(LOSSES, "get", lambda name: Loss(seeing, Xent))
+    recipe = Recipe(XENT, training_params(batch_size=size, epochs=1), 1e-6, 0)
+    fit(CLASSIFY, tiny(), rows, two_classes(labels), recipe, watch=Silent())
+    samples = [rng.choice(labels, size=size, replace=False) for _ in range(2_000)]
+    statistics = {"prior": np.mean, "threshold": np.median, "spread": np.std, "balance": lambda x: np.mean(x > 0.5)}
+    assert len(seen) == n // size
+    for name, of in statistics.items():
+        assert ks_2samp([of(batch) for batch in seen], [of(sample) for sample in samples]).pvalue > 0.001, name
 
 
 def test_batches_follow_from_the_seed_and_differ_between_epochs() -> None:
