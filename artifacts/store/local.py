@@ -15,7 +15,6 @@ import uuid
 from collections.abc import Collection, Iterator, Set
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 from artifacts import files
 from artifacts.errors import CorruptArtifact, ForeignStore, MissingArtifact, Stopped
@@ -33,7 +32,7 @@ from artifacts.store.contract import (
     Removed,
     digest_problems,
 )
-from artifacts.store.manifest import Manifest
+from artifacts.store.manifest import Codes, Manifest
 from artifacts.store.records import LocalRecords
 from artifacts.waiting import NOW, STOP, take
 
@@ -62,7 +61,7 @@ class LocalStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._codes: dict[str, Any] = {}
+        self._codes = Codes()
         self._warned: set[tuple[str, str]] = set()
         self._is_created = False
         self._exists()
