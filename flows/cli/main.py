@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import logging
 import os
@@ -14,6 +15,10 @@ from flows.cli.app import FAILED, USAGE, app, complain
 from flows.run.interrupts import INTERRUPTS, grace_s
 from tasks import LOGGERS
 
+N_NEW = 100_000
+"""So many new objects before the garbage collector looks: those of a plan stay, and millions of them are looked through
+again and again otherwise."""
+
 
 def main() -> None:
     """Entry point: one line per error, exit code 2 for usage, 1 for a run, 130 after Ctrl-C, 143 after SIGTERM."""
@@ -21,6 +26,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    gc.set_threshold(N_NEW)
     lines = _Lines()
     for name in LOGGERS:
         logging.getLogger(name).addHandler(lines)
