@@ -21,6 +21,7 @@ from artifacts.errors import CorruptArtifact, ForeignStore, MissingArtifact, Sto
 from artifacts.store import claims, manifest
 from artifacts.store.claims import Claim
 from artifacts.store.contract import (
+    ABSENT_LINE,
     FORMAT,
     MANIFEST,
     MARKER,
@@ -87,7 +88,7 @@ class LocalStore:
         if isinstance(found, str):
             if (stage, key) not in self._warned:
                 self._warned.add((stage, key))
-                log.warning("%s %s is broken and counts as absent: %s", stage, key[:12], found)
+                log.warning(ABSENT_LINE, stage, key[:12], found)
             return None
         return found
 

@@ -232,18 +232,22 @@ def _mark_evicted(plan: Plan) -> None:
 
 def _note_reuse(plan: Plan) -> None:
     seconds = 0.0
-    versions: Counter[tuple[str, str | None]] = Counter()
+    made_with: Counter[tuple[str | None, ...]] = Counter()
     for entry in plan.planned.values():
         if entry.status is Status.FRESH and entry.made is not None:
             seconds += entry.made.seconds
-            versions.update(zip(VERSIONS_THAT_MATTER, entry.made.versions, strict=True))
+            made_with[entry.made.versions] += 1
     plan.hours_saved = seconds / 3600
-    for (library, made_with), n_nodes in sorted(versions.items(), key=str):
+    for position, library in enumerate(VERSIONS_THAT_MATTER):
         here = installed_version(library)
-        if made_with not in (None, here):
-            plan.other_versions.append(
-                f"{n_nodes} of the nodes to be reused were made with {library} {made_with} (here: {here})"
-            )
+        n_nodes: Counter[str] = Counter()
+        for versions, count in made_with.items():
+            n_nodes[versions[position] or ""] += count
+        plan.other_versions += [
+            f"{count} of the nodes to be reused were made with {library} {version} (here: {here})"
+            for version, count in sorted(n_nodes.items())
+            if version not in ("", here)
+        ]
 
 
 def installed_version(library: str) -> str | None:

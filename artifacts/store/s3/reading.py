@@ -17,7 +17,7 @@ from pathlib import Path
 from artifacts import files
 from artifacts.errors import CorruptArtifact, MissingArtifact
 from artifacts.store import manifest
-from artifacts.store.contract import MANIFEST, digest_problems
+from artifacts.store.contract import ABSENT_LINE, MANIFEST, digest_problems
 from artifacts.store.manifest import Codes, Manifest
 from artifacts.store.s3.objects import Objects
 
@@ -225,6 +225,6 @@ class Reading:
         if isinstance(found, str):
             if (stage, key) not in self._warned:
                 self._warned.add((stage, key))
-                log.warning("%s %s is broken and counts as absent: %s", stage, key[:12], found)
+                log.warning(ABSENT_LINE, stage, key[:12], found)
             return None
         return found
