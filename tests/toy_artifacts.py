@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 from artifacts.store.contract import Store
-from artifacts.store.grids import GridNode, GridRun
+from artifacts.store.grid_runs import GridNode, GridRun
 from artifacts.store.manifest import Manifest, Output
 
 STAGE = "train_gt"

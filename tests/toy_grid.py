@@ -13,7 +13,8 @@ from artifacts.identity.keys import JSON
 from artifacts.results.build import Kinds, build
 from artifacts.results.curves import CURVE
 from artifacts.results.query import run_query
-from artifacts.store.grids import GridNode, GridRun, Grids, State
+from artifacts.store.grid_runs import GridNode, GridRun, State
+from artifacts.store.grids import Grids
 from artifacts.store.local import LocalStore
 from artifacts.store.manifest import Manifest, Output
 from flows.home import output_kinds

@@ -17,7 +17,9 @@ class Canonical(str):
     __slots__ = ()
 
 
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_ENCODER = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
+)
 
 
 def canonical_json(value: JSON) -> str:
@@ -56,8 +58,8 @@ def json_digest(value: JSON) -> str:
 def _digest(before: dict[str, JSON], params: Mapping[str, JSON] | Canonical, after: dict[str, JSON]) -> str:
     """``json_digest`` of an object with ``params`` between fields whose names come before and after that."""
     text = params if isinstance(params, Canonical) else canonical_json(params)
-    parts = canonical_json(before)[1:-1], f'"params":{text}', canonical_json(after)[1:-1]
-    return hashlib.sha256(f"{{{','.join(filter(None, parts))}}}".encode()).hexdigest()
+    first = f"{canonical_json(before)[:-1]}," if before else "{"
+    return hashlib.sha256(f'{first}"params":{text},{canonical_json(after)[1:]}'.encode()).hexdigest()
 
 
 def without_added(params: Mapping[str, JSON], added: Mapping[str, JSON]) -> dict[str, JSON]:

@@ -23,6 +23,9 @@ VERSION = 1
 MARKER = "store.json"
 MANIFEST = "manifest.json"
 
+ABSENT_LINE = "%s %s is broken and counts as absent: %s"
+"""What the log says of each broken artifact that somebody looks for."""
+
 SWEEPING = "gc"
 """Label of the claims of those who remove: ``gc``, and the retention of weights."""
 

@@ -9,18 +9,16 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import difflib
-import json
+import hashlib
 import uuid
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from typing import Generic, NamedTuple, TypeVar
 
 from artifacts.errors import CorruptArtifact, UsageError
-from artifacts.identity.keys import JSON, canonical_json, json_digest
+from artifacts.identity.keys import canonical_json
 from artifacts.store.contract import Store
+from artifacts.store.grid_runs import GridRun, State, dump, load
 from artifacts.store.records import Hold, Records
-
-State = Literal["running", "complete", "failed", "interrupted"]
 
 VERSION = "@"
 """Between a grid's name and the number of an earlier definition; no name that a user can give has it."""
@@ -28,66 +26,7 @@ VERSION = "@"
 KEPT_DAYS = 30
 """For so long earlier definitions stay, unless ``gc`` is told otherwise."""
 
-PAIR = ("dataset", "weak", "strong", "method", "seed")
-"""What names a row of the results."""
-
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class GridNode:
-    """One node of a run."""
-
-    node: str
-    """Node id."""
-    stage: str
-    labels: Mapping[str, JSON]
-    key: str | None = None
-    """None until it is known."""
-
-
-@dataclass(frozen=True, slots=True)
-class GridRun:
-    """One run of a grid; ``Grids.start`` fills in the fields after ``pairs``."""
-
-    config: Mapping[str, Any]
-    """A ``GridConfig`` as JSON; its ``name`` names the grid."""
-    revisions: Mapping[str, str]
-    """Hub id to the commit that it was resolved to."""
-    nodes: Sequence[GridNode]
-    pairs: Sequence[Mapping[str, JSON]]
-    """``{dataset, weak, strong, method, seed, weak_score, transfer_score, ceiling_score}``, and ``supervisor_score``
-    and ``ceiling_plain_score`` where they are others than the first and the third. Scores are keys, or None until they
-    are known."""
-    id: str = ""
-    started: str = ""
-    """ISO time in UTC."""
-    finished: str | None = None
-    state: State = "running"
-    """As read from the store: a run whose process died is ``interrupted``."""
-    replaced: str | None = None
-    """When a run of another definition took its name; ISO time in UTC."""
-    adopted: Sequence[Sequence[str]] = ()
-    """(stage, key) of artifacts that the run relies on while it goes on, and that were made as other nodes."""
-
-    @property
-    def name(self) -> str:
-        """Name of the grid."""
-        name: str = self.config["name"]
-        return name
-
-    @property
-    def definition(self) -> str:
-        """What is compared: the rows of the results, and the node id of every score in them.
-
-        Of the graph rather than of the configuration, so that it sees all that can change a number (a Hub revision that
-        moved, too) and nothing that cannot: runtime, retention and audits, the order of lists, a name instead of what
-        it stands for. Code is not in it: after an edit the same comparison has new numbers.
-        """
-        # Whoever is scored is of a kind.
-        scores = {(node.node, str(node.labels.get("method"))) for node in self.nodes if "kind" in node.labels}
-        pairs = [[str(pair[name]) for name in PAIR] for pair in self.pairs]
-        return json_digest([sorted(map(list, scores)), sorted(pairs)])
 
 
 class Grid(NamedTuple):
@@ -151,6 +90,8 @@ class Grids:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._records = store.records
+        self._parsed: tuple[str, list[GridRun]] | None = None
+        """Digest of the text that was parsed last, and the runs in it: a command asks for the same ones often."""
 
     def names(self) -> list[str]:
         """Every grid that was ever run and not dropped, sorted."""
@@ -199,7 +140,9 @@ class Grids:
         runs = self._read(run.name)
         if not runs or runs[-1].state != "complete":
             return False
-        return _content(runs[-1]) == _content(run)
+        last = runs[-1]
+        about = [canonical_json([one.config, one.revisions]) for one in (last, run)]
+        return about[0] == about[1] and list(last.nodes) == list(run.nodes) and list(last.pairs) == list(run.pairs)
 
     def start(self, planned: GridRun) -> OpenRun:
         """Write down a run that begins; it counts as running until it is finished or its process ends.
@@ -229,7 +172,7 @@ class Grids:
         """
 
         def put(text: bytes | None) -> str:
-            return _dump(
+            return dump(
                 name,
                 [
                     dataclasses.replace(run, adopted=[*run.adopted, (stage, key)]) if run.finished is None else run
@@ -349,8 +292,14 @@ class Grids:
     def _parse(self, name: str, text: bytes | None) -> list[GridRun]:
         if text is None:
             return []
+        digest = hashlib.sha256(text).hexdigest()
+        if self._parsed is None or self._parsed[0] != digest:
+            self._parsed = digest, self._parse_anew(name, text)
+        return self._parsed[1]
+
+    def _parse_anew(self, name: str, text: bytes) -> list[GridRun]:
         try:
-            return [_run(run) for run in json.loads(text)["runs"]]
+            return load(text)
         except (ValueError, TypeError, KeyError) as error:
             raise CorruptArtifact(
                 f"{self._records.place(name)} is no grid file ({type(error).__name__}: {error}); "
@@ -366,7 +315,7 @@ class Grids:
             ordered = sorted(runs.values(), key=lambda run: run.started)
             complete = [place for place, run in enumerate(ordered) if run.state == "complete"]
             kept = self._not_over(name, ordered, complete[-1]) if complete else ordered
-            return _dump(name, kept)
+            return dump(name, kept)
 
         self._records.change(name, merge)
 
@@ -386,7 +335,7 @@ class Grids:
             kept = list(runs.values())
             if run.state == "complete":
                 kept = self._not_over(run.name, kept, list(runs).index(run.id))
-            return _dump(run.name, kept)
+            return dump(run.name, kept)
 
         self._records.change(run.name, put)
 
@@ -433,7 +382,7 @@ class Grids:
             there = [run for run in self._parse(name, text) if run.id not in gone]
             known = {run.id for run in there}
             is_newer = any(run.state == "complete" and run.definition == definition for run in there)
-            return _dump(name, [*([] if is_newer else [r for r in restored if r.id not in known]), *there])
+            return dump(name, [*([] if is_newer else [r for r in restored if r.id not in known]), *there])
 
         self._records.change(name, put)
         for version in back:
@@ -452,7 +401,7 @@ class Grids:
             is_taken = any(other.definition != run.definition for other in there)
             # The last complete one says most.
             best = max([*there, run], key=lambda one: (one.state == "complete", one.started))
-            return _dump(version, there if is_taken else [best])
+            return dump(version, there if is_taken else [best])
 
         self._records.change(version, put)
         while is_taken:
@@ -471,26 +420,6 @@ class Grids:
 def _number(version: str) -> int:
     number = version.rpartition(VERSION)[2]
     return int(number) if number.isdecimal() else 0
-
-
-def _dump(name: str, runs: Iterable[GridRun]) -> str:
-    data = {"name": name, "runs": [_as_json(run) for run in runs]}
-    return json.dumps(data, ensure_ascii=False) + "\n"
-
-
-def _as_json(run: GridRun) -> dict[str, JSON]:
-    # Earlier versions of this program do not know the fields that were added.
-    empty = {name for name in ("replaced", "adopted") if not getattr(run, name)}
-    return {name: value for name, value in dataclasses.asdict(run).items() if name not in empty}
-
-
-def _run(data: dict[str, Any]) -> GridRun:
-    return GridRun(**{**data, "nodes": [GridNode(**node) for node in data["nodes"]]})
-
-
-def _content(run: GridRun) -> str:
-    nodes = [dataclasses.asdict(node) for node in run.nodes]
-    return canonical_json([run.config, run.revisions, nodes, run.pairs])
 
 
 def _now() -> str:

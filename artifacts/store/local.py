@@ -15,13 +15,13 @@ import uuid
 from collections.abc import Collection, Iterator, Set
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 from artifacts import files
 from artifacts.errors import CorruptArtifact, ForeignStore, MissingArtifact, Stopped
 from artifacts.store import claims, manifest
 from artifacts.store.claims import Claim
 from artifacts.store.contract import (
+    ABSENT_LINE,
     FORMAT,
     MANIFEST,
     MARKER,
@@ -33,7 +33,7 @@ from artifacts.store.contract import (
     Removed,
     digest_problems,
 )
-from artifacts.store.manifest import Manifest
+from artifacts.store.manifest import Codes, Manifest
 from artifacts.store.records import LocalRecords
 from artifacts.waiting import NOW, STOP, take
 
@@ -62,7 +62,7 @@ class LocalStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._codes: dict[str, Any] = {}
+        self._codes = Codes()
         self._warned: set[tuple[str, str]] = set()
         self._is_created = False
         self._exists()
@@ -88,7 +88,7 @@ class LocalStore:
         if isinstance(found, str):
             if (stage, key) not in self._warned:
                 self._warned.add((stage, key))
-                log.warning("%s %s is broken and counts as absent: %s", stage, key[:12], found)
+                log.warning(ABSENT_LINE, stage, key[:12], found)
             return None
         return found
 

@@ -105,24 +105,61 @@ _NOT_INSIDE = frozenset(("", ".", ".."))
 
 def dump(manifest: Manifest) -> str:
     """The text of ``manifest.json``."""
-    return json.dumps(asdict(manifest), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return _dumped(asdict(manifest)) + "\n"
 
 
-def parse(text: bytes | str, codes: dict[str, JSON]) -> Manifest:
+def _dumped(value: JSON) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+
+
+class Codes:
+    """The code fingerprints of manifests: most of what these say, and thousands of them share a few."""
+
+    _BEGINS = '\n "code": {\n  "digest": "'
+    _N_DIGITS = 64
+
+    def __init__(self) -> None:
+        self._known: dict[str, JSON] = {}
+        """By digest."""
+        self._texts: dict[str, str] = {}
+        """By digest, as ``dump`` writes them."""
+
+    def shared(self, code: JSON) -> JSON:
+        """An equal fingerprint that was met before; else this one."""
+        known = self._known.setdefault(code["digest"], code)
+        return known if known is code or known == code else code
+
+    def load(self, text: str) -> dict[str, JSON]:
+        """``load``, which passes over the text of a fingerprint that was met before."""
+        begin = text.find(self._BEGINS)
+        first = begin + len(self._BEGINS)
+        digest = text[first : first + self._N_DIGITS]
+        known = self._texts.get(digest)
+        if known is not None and text.startswith(known, begin):
+            data = load(f'{text[:begin]}\n "code": "{digest}"{text[begin + len(known) :]}')
+            if data.get("code") == digest:  # and not a field deeper inside
+                return {**data, "code": self._known[digest]}
+        data = load(text)
+        code = data.get("code")
+        if isinstance(code, dict) and code.get("digest") == digest and self.shared(code) is self._known[digest]:
+            self._texts[digest] = '\n "code": ' + _dumped(code).replace("\n", "\n ")
+        return data
+
+
+def parse(text: str, codes: Codes) -> Manifest:
     """The manifest in a text.
 
     Args:
         text: content of a ``manifest.json``.
-        codes: code fingerprints by digest, read and added to: they are most of a manifest, and
-            thousands of manifests share a few of them.
+        codes: those met before, read and added to.
 
     Raises:
         CorruptArtifact: the text is no manifest; the message names the field.
     """
-    return from_json(load(text), codes)
+    return from_json(codes.load(text), codes)
 
 
-def load(text: bytes | str) -> dict[str, JSON]:
+def load(text: str) -> dict[str, JSON]:
     """The JSON object in the text of a ``manifest.json``.
 
     Raises:
@@ -137,7 +174,7 @@ def load(text: bytes | str) -> dict[str, JSON]:
     return data
 
 
-def from_json(data: dict[str, Any], codes: dict[str, JSON]) -> Manifest:
+def from_json(data: dict[str, Any], codes: Codes) -> Manifest:
     """The manifest in a JSON object, whose parts it takes over; see ``parse``."""
     for name, kind in FIELDS.items():
         if not isinstance(data.get(name), kind):
@@ -146,8 +183,7 @@ def from_json(data: dict[str, Any], codes: dict[str, JSON]) -> Manifest:
     code = data["code"]
     if not isinstance(code.get("digest"), str) or not isinstance(code.get("parts"), dict):
         raise CorruptArtifact("manifest.json: code needs a digest and parts")
-    known = codes.setdefault(code["digest"], code)
-    data["code"] = known if known is code or known == code else code
+    data["code"] = codes.shared(code)
     data["outputs"] = {name: _output(name, output) for name, output in data["outputs"].items()}
     for name, entry in data["inputs"].items():
         if not isinstance(entry, dict) or not isinstance(entry.get("digest"), str):

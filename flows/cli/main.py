@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import logging
 import os
@@ -9,10 +10,19 @@ import sys
 from pathlib import Path
 
 from artifacts.errors import UsageError, W2sError
+from artifacts.store.contract import ABSENT_LINE
 from flows.cli import data, grids, results, service, store  # noqa: F401  their commands
 from flows.cli.app import FAILED, USAGE, app, complain
 from flows.run.interrupts import INTERRUPTS, grace_s
 from tasks import LOGGERS
+
+N_NEW = 100_000
+"""So many new objects before the garbage collector looks: those of a plan stay, and millions of them are looked through
+again and again otherwise."""
+
+
+MOST_BROKEN = 5
+"""Lines on broken artifacts."""
 
 
 def main() -> None:
@@ -21,6 +31,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    gc.set_threshold(N_NEW)
     lines = _Lines()
     for name in LOGGERS:
         logging.getLogger(name).addHandler(lines)
@@ -36,16 +47,29 @@ def main() -> None:
         finally:
             for name in LOGGERS:
                 logging.getLogger(name).removeHandler(lines)
+            lines.finish()
             # However the interrupted command took it: typer says 130 of any.
             if INTERRUPTS.exit_code is not None:
                 sys.exit(INTERRUPTS.exit_code)
 
 
 class _Lines(logging.Handler):
-    """What is logged goes to the terminal, as a line each."""
+    """What is logged goes to the terminal, as a line each; of many broken artifacts, the first ones and how many."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._n_broken = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        complain(record.getMessage())
+        is_broken = record.msg == ABSENT_LINE
+        self._n_broken += is_broken
+        if not is_broken or self._n_broken <= MOST_BROKEN:
+            complain(record.getMessage())
+
+    def finish(self) -> None:
+        """Say how many lines were left out."""
+        if self._n_broken > MOST_BROKEN:
+            complain(f"{self._n_broken - MOST_BROKEN} more artifacts are broken and count as absent")
 
 
 def _require_text() -> None:

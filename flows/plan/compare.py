@@ -113,21 +113,30 @@ class Keys:
                 }
         return entries
 
-    def key(self, node: Node, code: Fingerprint, inputs: Mapping[str, Mapping[str, JSON]]) -> str:
-        """The identity of what ``node`` makes of ``inputs``."""
+    def digests(self, node: Node, made: Mapping[str, Made]) -> dict[str, str]:
+        """Of what ``node`` reads, by name; ``made`` is as in ``inputs``."""
+        return {
+            name: made[source.node.id].outputs[source.output].digest
+            if isinstance(source, FromNode)
+            else self._external.digest(source.path)
+            for name, source in node.inputs.items()
+        }
+
+    def key(self, node: Node, code: Fingerprint, digests: Mapping[str, str]) -> str:
+        """The identity of what ``node`` makes of inputs with these digests."""
         return artifact_key(
             stage=node.stage,
             schema=STAGES[node.stage].schema,
             fingerprint=code.digest,
             params=node.counted,
-            inputs={name: entry["digest"] for name, entry in inputs.items()},
+            inputs=digests,
         )
 
     def order(self, node: Node, code: Fingerprint, inputs: Mapping[str, Mapping[str, JSON]]) -> dict[str, JSON]:
         """All that a worker needs to run ``node``, as JSON; its ``key`` is the node's identity."""
         stage = STAGES[node.stage]
         return {
-            "key": self.key(node, code, inputs),
+            "key": self.key(node, code, {name: entry["digest"] for name, entry in inputs.items()}),
             "node": node.id,
             "parents": [parent.id for parent in node.parents],
             "name": node.name,
@@ -154,18 +163,17 @@ def make_plan(graph: Graph, store: Reader, keys: Keys) -> Plan:
     planned: dict[str, Planned] = {}
     fresh: dict[str, Made] = {}
     aliens: list[Manifest] = []
-    for node in graph.nodes.values():
+    for id, node in graph.nodes.items():
         code = keys.code(node)
-        entry = Planned(node, Status.STALE, code)
-        planned[node.id] = entry
-        if all(parent.id in fresh for parent in node.parents):
-            entry.key = keys.key(node, code, keys.inputs(node, fresh))
+        entry = planned[id] = Planned(node, Status.STALE, code)
+        if all(source.node.id in fresh for source in node.inputs.values() if isinstance(source, FromNode)):
+            entry.key = keys.key(node, code, keys.digests(node, fresh))
             entry.seen = store.seen(node.stage, entry.key)
             found = store.get(node.stage, entry.key)
             if found is not None:
                 entry.status = Status.FRESH
-                entry.made = fresh[node.id] = made_of(found, node.stage, entry.key, node.id)
-                if found.node != node.id:
+                entry.made = fresh[id] = made_of(found, node.stage, entry.key, id)
+                if found.node != id:
                     aliens.append(found)
     plan = Plan(graph, planned)
     if plan.pending:
@@ -224,18 +232,22 @@ def _mark_evicted(plan: Plan) -> None:
 
 def _note_reuse(plan: Plan) -> None:
     seconds = 0.0
-    versions: Counter[tuple[str, str | None]] = Counter()
+    made_with: Counter[tuple[str | None, ...]] = Counter()
     for entry in plan.planned.values():
         if entry.status is Status.FRESH and entry.made is not None:
             seconds += entry.made.seconds
-            versions.update(zip(VERSIONS_THAT_MATTER, entry.made.versions, strict=True))
+            made_with[entry.made.versions] += 1
     plan.hours_saved = seconds / 3600
-    for (library, made_with), n_nodes in sorted(versions.items(), key=str):
+    for position, library in enumerate(VERSIONS_THAT_MATTER):
         here = installed_version(library)
-        if made_with not in (None, here):
-            plan.other_versions.append(
-                f"{n_nodes} of the nodes to be reused were made with {library} {made_with} (here: {here})"
-            )
+        n_nodes: Counter[str] = Counter()
+        for versions, count in made_with.items():
+            n_nodes[versions[position] or ""] += count
+        plan.other_versions += [
+            f"{count} of the nodes to be reused were made with {library} {version} (here: {here})"
+            for version, count in sorted(n_nodes.items())
+            if version not in ("", here)
+        ]
 
 
 def installed_version(library: str) -> str | None:

@@ -11,16 +11,14 @@ from artifacts.identity.keys import JSON, Canonical, canonical_json, node_id, wi
 from w2s_core.stages import ADDED, STAGES, Kind
 
 
-@dataclass(frozen=True, slots=True)
-class FromNode:
+class FromNode(NamedTuple):
     """An input that is an output of another node."""
 
     node: Node
     output: str
 
 
-@dataclass(frozen=True, slots=True)
-class FromPath:
+class FromPath(NamedTuple):
     """An input that lies outside the store: a data file, or a folder of weights."""
 
     path: Path

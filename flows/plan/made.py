@@ -5,7 +5,6 @@ How artifacts are looked up, and what a whole manifest says, is in ``artifacts.s
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -37,7 +36,7 @@ class Made(NamedTuple):
 
 
 def made_of(manifest: Manifest, stage: str, key: str, node: str) -> Made:
-    """What there is to keep of a manifest; what it has in common with others of the plan is one object.
+    """What there is to keep of a manifest, with the strings that the plan has already.
 
     Args:
         manifest: what the store has.
@@ -49,12 +48,7 @@ def made_of(manifest: Manifest, stage: str, key: str, node: str) -> Made:
         stage,
         key,
         node if manifest.node == node else manifest.node,
-        {sys.intern(name): Content(output.digest, output.evicted) for name, output in manifest.outputs.items()},
+        {name: Content(output.digest, output.evicted) for name, output in manifest.outputs.items()},
         manifest.timings.get("seconds", 0.0),
-        _versions(manifest),
+        tuple([manifest.environment.get(library) for library in VERSIONS_THAT_MATTER]),
     )
-
-
-def _versions(manifest: Manifest) -> tuple[str | None, ...]:
-    found = (manifest.environment.get(library) for library in VERSIONS_THAT_MATTER)
-    return tuple(version if version is None else sys.intern(version) for version in found)

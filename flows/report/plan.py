@@ -22,6 +22,8 @@ CAUSES = {
     "evicted": "evicted, but needed",
 }
 MOST_REASONS = 6
+MOST_DATASETS = 8
+LONGEST_REASON = 160
 
 
 def print_plan(console: Console, plan: Plan, *, grid: str, why: bool) -> None:
@@ -32,20 +34,18 @@ def print_plan(console: Console, plan: Plan, *, grid: str, why: bool) -> None:
 
     n_fresh, n_stale, n_depends = (plan.count(status) for status in (Status.FRESH, Status.STALE, Status.DEPENDS))
     saved = f" ({plan.hours_saved:.2f} h saved)" if n_fresh else ""
-    say(f"{len(plan.planned)} stages: {n_fresh} fresh{saved}, {n_stale} stale, {n_depends} depend on those")
+    say(f"{len(plan.planned):,} stages: {n_fresh:,} fresh{saved}, {n_stale:,} stale, {n_depends:,} depend on those")
     for line in _notes(plan):
         say(f"note: {line}")
     if not plan.pending:
         return
-    width = max(len(stage) for stage in STAGES)
-    for stage in STAGES:
-        entries = [e for e in plan.planned.values() if e.node.stage == stage]
-        if any(e.status is not Status.FRESH for e in entries):
-            counts = Counter(e.status.value for e in entries)
-            say(f"  {stage:<{width}}  " + ", ".join(f"{counts[s]} {s}" for s in Status if counts[s]))
+    for line in _stages(plan):
+        say(f"  {line}")
+    if n_fresh and (line := _datasets(plan)):
+        say(line)
     n_remade = sum(entry.cause == "evicted" for entry in plan.pending)
     if n_remade:
-        say(f"{n_remade} evicted weights are made again; {n_depends} stages rerun if their bytes differ")
+        say(f"{n_remade:,} evicted weights are made again; {n_depends:,} stages rerun if their bytes differ")
     if why:
         for entry in plan.pending:
             say(f"{entry.node.id[:8]}  {entry.status.value:<7}  {entry.node.name}: {entry.reason}")
@@ -54,6 +54,37 @@ def print_plan(console: Console, plan: Plan, *, grid: str, why: bool) -> None:
     for line in _reasons(plan.pending):
         say(f"  {line}")
     say(f"each stage: w2s plan {grid} --why; run them: w2s run {grid}")
+
+
+def _stages(plan: Plan) -> list[str]:
+    """A table of the stages that are not all fresh."""
+    counts = Counter((entry.node.stage, entry.status) for entry in plan.planned.values())
+    present = [status for status in Status if plan.count(status)]
+    rows = [
+        (stage, *(f"{counts[stage, status]:,}" for status in present))
+        for stage in STAGES
+        if counts[stage, Status.STALE] or counts[stage, Status.DEPENDS]
+    ]
+    titles = ("", *(status.value for status in present))
+    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+    return [
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in (titles, *rows)
+    ]
+
+
+def _datasets(plan: Plan) -> str:
+    """How much is pending in which datasets, most first; empty where there is only one."""
+    everywhere = {entry.node.labels.get("dataset") for entry in plan.planned.values()} - {None}
+    if len(everywhere) < 2:
+        return ""
+    counts = Counter(entry.node.labels.get("dataset") or "shared by all" for entry in plan.pending)
+    told = [f"{dataset} {count:,}" for dataset, count in counts.most_common(MOST_DATASETS)]
+    if len(counts) > MOST_DATASETS:
+        told.append(f"and {len(counts) - MOST_DATASETS} more")
+    return f"where: {', '.join(told)}"
 
 
 def _notes(plan: Plan) -> list[str]:
@@ -68,15 +99,29 @@ def _notes(plan: Plan) -> list[str]:
 
 
 def _reasons(pending: list[Planned]) -> list[str]:
-    reasons: Counter[str] = Counter()
+    """Why how many are stale, most first; what breaks artifacts differs from one to the next, so one of each stands."""
+    counts: Counter[str] = Counter()
+    examples: dict[str, str] = {}
     for entry in pending:
         if entry.status is Status.STALE:
-            shared = entry.cause in ("code", "parameter", "payload")
-            reasons[entry.reason if shared else CAUSES[entry.cause]] += 1
-    lines = [f"{count:>5}  {reason}" for reason, count in reasons.most_common(MOST_REASONS)]
-    if len(reasons) > MOST_REASONS:
-        lines.append(f"       and {len(reasons) - MOST_REASONS} other reasons")
+            is_shared = entry.cause in ("code", "parameter")
+            reason = entry.reason if is_shared else CAUSES[entry.cause]
+            counts[reason] += 1
+            if entry.cause == "payload":
+                examples.setdefault(reason, f", such as {entry.node.name}: {entry.reason.removeprefix('payload: ')}")
+    width = max((len(f"{count:,}") for count in counts.values()), default=0)
+    lines = [
+        f"{count:>{width},}  {_shortened(reason + examples.get(reason, ''))}"
+        for reason, count in counts.most_common(MOST_REASONS)
+    ]
+    if len(counts) > MOST_REASONS:
+        n_left = counts.total() - sum(count for _, count in counts.most_common(MOST_REASONS))
+        lines.append(f"{n_left:>{width},}  for {len(counts) - MOST_REASONS} other reasons")
     return lines
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST_REASON else f"{text[: LONGEST_REASON - 1]}…"
 
 
 def as_records(plan: Plan) -> dict[str, JSON]:

@@ -14,7 +14,8 @@ from artifacts.errors import CorruptArtifact, MissingArtifact, Stopped
 from artifacts.identity.digests import ExternalDigests
 from artifacts.identity.fingerprint import Sources
 from artifacts.store.contract import SWEEPING, Store, outlast_gc
-from artifacts.store.grids import GridNode, GridRun, Grids, OpenRun, State
+from artifacts.store.grid_runs import GridNode, GridRun, State
+from artifacts.store.grids import Grids, OpenRun
 from artifacts.store.manifest import Manifest
 from artifacts.waiting import NOW
 from flows.home import Home, output_kinds
@@ -42,6 +43,7 @@ class Session:
     config: GridConfig
     home: Home
     store: Store
+    grids: Grids
     keys: Keys
     plan: Plan
     revisions: Mapping[str, str]
@@ -72,11 +74,12 @@ class Session:
             W2sError: what is wrong with the grid, its inputs, the store or the code.
         """
         store = home.open_store(is_patient=is_patient)
-        recorded = Grids(store).revisions(config.name)
+        grids = Grids(store)
+        recorded = grids.revisions(config.name)
         resolved = resolve(config, recorded, update=update)
         keys = Keys(Sources.on_disk(PACKAGE), ExternalDigests(home.digests, rehash=rehash))
         plan = make_plan(resolved.graph, store.listing(), keys)
-        return cls(config, home, store, keys, plan, resolved.revisions)
+        return cls(config, home, store, grids, keys, plan, resolved.revisions)
 
     def run(self, submit: Submit, n_at_once: int) -> Outcome:
         """Bring the plan to its end, then write down what there is, however it ended."""
@@ -102,7 +105,7 @@ class Session:
             UsageError: another definition is running under this name.
         """
         self.made = self._done()
-        open_run = Grids(self.store).start(self._record(self.made))
+        open_run = self.grids.start(self._record(self.made))
 
         def update() -> None:
             open_run.update(self._record(self.made))
@@ -143,13 +146,13 @@ class Session:
 
     def _adopt(self, made: Made) -> None:
         """Keep an artifact that this grid relies on from now on, and that was made as another node."""
-        Grids(self.store).adopt(self.config.name, made.stage, made.key)
+        self.grids.adopt(self.config.name, made.stage, made.key)
         outlast_gc(self.store, {(made.stage, made.key)})
 
     @property
     def changed(self) -> str | None:
         """One line where another definition gives up its name to this one; None where none does."""
-        replaced = Grids(self.store).replaced_by(self._record({}))
+        replaced = self.grids.replaced_by(self._record({}))
         if replaced is None:
             return None
         told = difference(replaced.run.config, self.config)
@@ -171,9 +174,8 @@ class Session:
             UsageError: another definition is running under this name.
         """
         record = self._record(self._done())
-        grids = Grids(self.store)
-        if not grids.is_latest(record):
-            open_run = grids.start(record)
+        if not self.grids.is_latest(record):
+            open_run = self.grids.start(record)
             is_fresh = self._make_sure()
             open_run.finish(record if is_fresh else self._record(self.made), "complete" if is_fresh else "failed")
             self._rebuild()
@@ -182,7 +184,7 @@ class Session:
             return False
         from artifacts.results.build import shows
 
-        if not shows(self.home.results, grids.runs(self.config.name)[-1].id):
+        if not shows(self.home.results, self.grids.runs(self.config.name)[-1].id):
             self._rebuild()
         return True
 
@@ -217,7 +219,7 @@ class Session:
         """Remove the weights that the grid does not want to keep, unless something of it, or another run, waits."""
         if self.config.retention == "all":
             return
-        in_use = Grids(self.store).in_use(besides=run)
+        in_use = self.grids.in_use(besides=run)
         readers = self.plan.graph.readers()
         for node in self.plan.graph.nodes.values():
             of_node = readers[node.id]

@@ -11,6 +11,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -32,20 +33,24 @@ from flows.report.tables import HEADINGS, cell
 if TYPE_CHECKING:
     import pyarrow as pa
 
+MOST_ROWS = 1_000
+"""Of a table of nodes: the UI shows no more at once, and the server keeps every row of every run."""
+
 ENDED = ("ran", "reused", "failed", "blocked")
 """What ``flows.run.drain`` reports of a node that is over."""
 
 
 def show_plan(plan: Plan) -> None:
-    """A table of every node, those that will run first: fresh, stale and why, or what it depends on."""
-    rows = [_planned_row(entry) for entry in plan.pending]
-    rows += [_planned_row(entry) for entry in plan.planned.values() if entry.status is Status.FRESH]
+    """A table of the nodes, those that will run first: fresh, stale and why, or what it depends on."""
+    fresh = (entry for entry in plan.planned.values() if entry.status is Status.FRESH)
+    shown = list(islice(chain(plan.pending, fresh), MOST_ROWS))
+    n_left = len(plan.planned) - len(shown)
     create_table_artifact(
-        table=rows,
+        table=[_planned_row(entry) for entry in shown],
         key="plan",
-        description=f"{plan.count(Status.STALE)} of {len(rows)} stages are stale and will run, "
+        description=f"{plan.count(Status.STALE)} of {len(plan.planned)} stages are stale and will run, "
         f"{plan.count(Status.DEPENDS)} depend on those, {plan.count(Status.FRESH)} are fresh "
-        f"({plan.hours_saved:.2f} h saved)",
+        f"({plan.hours_saved:.2f} h saved)" + (f"; {n_left} are not shown here" if n_left else ""),
     )
 
 

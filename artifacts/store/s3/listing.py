@@ -12,11 +12,10 @@ import json
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 
 from artifacts.errors import CorruptArtifact, StoreUnavailable
 from artifacts.store.contract import MANIFEST
-from artifacts.store.manifest import Manifest
+from artifacts.store.manifest import Codes, Manifest
 from artifacts.store.s3.objects import Objects
 from artifacts.store.s3.reading import Cache, Reading, Stored, parse
 from artifacts.store.s3.records import GRIDS, RUNS
@@ -83,7 +82,7 @@ class Listing(Reading):
         self,
         objects: Objects,
         cache: Cache,
-        codes: dict[str, Any],
+        codes: Codes,
         warned: set[tuple[str, str]],
         load: Callable[[str, str], Stored | str | None],
     ) -> None:

@@ -13,13 +13,12 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from artifacts import files
 from artifacts.errors import CorruptArtifact, MissingArtifact
 from artifacts.store import manifest
-from artifacts.store.contract import MANIFEST, digest_problems
-from artifacts.store.manifest import Manifest
+from artifacts.store.contract import ABSENT_LINE, MANIFEST, digest_problems
+from artifacts.store.manifest import Codes, Manifest
 from artifacts.store.s3.objects import Objects
 
 ATTEMPTS = "attempts"
@@ -50,7 +49,7 @@ class Stored:
         return (json.dumps({**data, ATTEMPTS: dict(self.attempts)}, ensure_ascii=False) + "\n").encode()
 
 
-def parse(stage: str, key: str, content: bytes, codes: dict[str, Any]) -> Stored:
+def parse(stage: str, key: str, content: bytes, codes: Codes) -> Stored:
     """What a ``manifest.json`` says.
 
     Args:
@@ -226,6 +225,6 @@ class Reading:
         if isinstance(found, str):
             if (stage, key) not in self._warned:
                 self._warned.add((stage, key))
-                log.warning("%s %s is broken and counts as absent: %s", stage, key[:12], found)
+                log.warning(ABSENT_LINE, stage, key[:12], found)
             return None
         return found

@@ -18,7 +18,6 @@ import threading
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Set
 from pathlib import Path
-from typing import Any
 
 from artifacts import files
 from artifacts.errors import CorruptArtifact, ForeignStore, MissingArtifact
@@ -35,7 +34,7 @@ from artifacts.store.contract import (
     Removed,
     digest_problems,
 )
-from artifacts.store.manifest import Manifest
+from artifacts.store.manifest import Codes, Manifest
 from artifacts.store.s3.claims import S3Claims
 from artifacts.store.s3.listing import CLAIMS, Listing, Stage, list_stage, stages
 from artifacts.store.s3.objects import Objects
@@ -62,7 +61,7 @@ class S3Store(Reading):
     def __init__(self, url: str, cache: Path, *, is_patient: bool = False) -> None:
         self._objects = Objects(url)
         super().__init__(Cache(self._objects, cache), set())
-        self._codes: dict[str, Any] = {}
+        self._codes = Codes()
         self._claims = S3Claims(self._objects, CLAIMS)
         self.records = S3Records(self._objects, self.create)
         self._is_created = self._check_marker(self._objects if is_patient else self._objects.impatient())

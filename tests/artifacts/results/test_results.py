@@ -16,7 +16,8 @@ from artifacts import files
 from artifacts.errors import CorruptArtifact
 from artifacts.identity.keys import JSON
 from artifacts.results.build import build
-from artifacts.store.grids import GridRun, Grids
+from artifacts.store.grid_runs import GridRun
+from artifacts.store.grids import Grids
 from flows.home import output_kinds
 from tests.places import ROOT
 from tests.toy_grid import ToyGrid, built, rights, rows

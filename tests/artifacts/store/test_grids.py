@@ -11,7 +11,8 @@ import pytest
 
 from artifacts import files
 from artifacts.errors import CorruptArtifact, UsageError
-from artifacts.store.grids import GridRun, Grids
+from artifacts.store.grid_runs import GridRun
+from artifacts.store.grids import Grids
 from artifacts.store.local import LocalStore
 from tests.toy_artifacts import KEY, STAGE, publish, run_of
 

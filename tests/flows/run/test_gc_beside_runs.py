@@ -15,7 +15,8 @@ import pytest
 from artifacts.results.curves import curves_table
 from artifacts.results.query import pgr_table
 from artifacts.store.contract import SWEEPING, Store, outlast_gc
-from artifacts.store.grids import Grids, _dump
+from artifacts.store.grid_runs import dump
+from artifacts.store.grids import Grids
 from artifacts.store.local import LocalStore
 from flows.run.garbage import collect_garbage
 from flows.run.session import Session
@@ -161,7 +162,7 @@ def test_grid_that_begins_while_gc_holds_the_claim_keeps_its_artifact(store: Loc
         if len(calls) == 3:  # listed, found to be waste, and now claimed
             assert [claim.label for claim in store.running()] == [SWEEPING]
             (store.root / "grids").mkdir()
-            (store.root / "grids" / "demo.json").write_text(_dump("demo", [run_of(key=KEY)]))
+            (store.root / "grids" / "demo.json").write_text(dump("demo", [run_of(key=KEY)]))
         return reach()
 
     store.gc(keep, dry_run=False)
