@@ -31,6 +31,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    thresholds = gc.get_threshold()
     gc.set_threshold(N_NEW)
     lines = _Lines()
     for name in LOGGERS:
@@ -48,6 +49,7 @@ def main() -> None:
             for name in LOGGERS:
                 logging.getLogger(name).removeHandler(lines)
             lines.finish()
+            gc.set_threshold(*thresholds)
             # However the interrupted command took it: typer says 130 of any.
             if INTERRUPTS.exit_code is not None:
                 sys.exit(INTERRUPTS.exit_code)

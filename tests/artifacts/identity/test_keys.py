@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from artifacts.identity.keys import artifact_key, canonical_json, json_digest, node_id, without_added
+from artifacts.identity.keys import Canonical, artifact_key, canonical_json, json_digest, node_id, without_added
 from tests.places import GOLDEN
 
 KEYS = GOLDEN / "keys.json"
@@ -42,6 +42,15 @@ def test_key_is_golden(name: str) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_node_id_is_golden(name: str) -> None:
     assert node_of(CASES[name]) == CASES[name]["node"]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_canonical_json_of_parameters_stands_for_them(name: str) -> None:
+    case = CASES[name]
+    text = Canonical(canonical_json(without_added(case["params"], case["added"])))
+    assert node_id(stage=case["stage"], params=text, parents=case["parents"]) == case["node"]
+    about = {name: case[name] for name in ("stage", "schema", "fingerprint", "inputs")}
+    assert artifact_key(**about, params=text) == case["key"]
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -326,6 +326,15 @@ def test_listing_is_complete_with_and_without_an_index(
     assert list(elsewhere.manifests()) == made
 
 
+def test_listing_passes_over_what_is_known_and_sees_what_was_rewritten(store: S3Store) -> None:
+    made = [publish(store, key=key) for key in keys(2)]
+    before = store.listing()
+    assert list(before.manifests(besides={(STAGE, made[0].key)})) == made[1:]
+    assert before.seen(STAGE, made[0].key) == store.listing().seen(STAGE, made[0].key) is not None
+    store.evict(STAGE, made[0].key, "model")
+    assert before.seen(STAGE, made[0].key) != store.listing().seen(STAGE, made[0].key)
+
+
 def test_listing_with_an_index_reads_no_manifest(
     store: S3Store, elsewhere: S3Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

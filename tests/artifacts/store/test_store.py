@@ -7,16 +7,17 @@ import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from artifacts import files
-from artifacts.errors import ForeignStore, MissingArtifact, StorageFull
+from artifacts.errors import CorruptArtifact, ForeignStore, MissingArtifact, StorageFull
 from artifacts.identity.digests import digest_output
 from artifacts.store.local import LocalStore
-from artifacts.store.manifest import Output, dump
+from artifacts.store.manifest import Codes, Output, dump, parse
 from tests.toy_artifacts import KEY, STAGE, digest, manifest, publish, write_draft
 
 OTHER = "b" * 64
@@ -143,11 +144,79 @@ def test_manifests_yields_every_artifact(store: LocalStore) -> None:
     assert [found.key for found in store.manifests()] == [KEY, OTHER]
 
 
+def test_manifests_passes_over_those_that_are_known(store: LocalStore) -> None:
+    publish(store)
+    publish(store, key=OTHER)
+    assert [found.key for found in store.manifests(besides={(STAGE, KEY)})] == [OTHER]
+
+
 def test_manifests_of_one_code_share_it(store: LocalStore) -> None:
     publish(store)
     publish(store, key=OTHER)
     first, second = store.manifests()
     assert first.code is second.code
+
+
+CODE = {"digest": "c" * 64, "parts": {"w2s_core.training.fit:fit": "0123456789abcdef", "w2s_core.x:y": "ü"}}
+
+
+def coded(key: str = KEY, **changes: Any) -> str:
+    """The text of a manifest whose fingerprint has a digest of full length."""
+    return dump(dataclasses.replace(manifest(key), **{"code": CODE, **changes}))
+
+
+def test_code_that_was_met_before_is_not_parsed_again() -> None:
+    codes = Codes()
+    first, second, third = (parse(coded(key), codes) for key in (KEY, OTHER, "c" * 64))
+    assert first.code is second.code is third.code
+    assert dump(third) == coded("c" * 64)
+
+
+def test_manifest_in_another_layout_is_read_all_the_same() -> None:
+    codes = Codes()
+    parse(coded(), codes)
+    assert parse(json.dumps(json.loads(coded(OTHER))), codes) == parse(coded(OTHER), Codes())
+
+
+def test_other_parts_under_the_same_digest_are_read_as_they_stand() -> None:
+    codes = Codes()
+    parse(coded(), codes)
+    other = {**CODE, "parts": {**CODE["parts"], "w2s_core.x:z": "1"}}
+    assert parse(coded(code=other), codes).code == other
+    assert parse(coded(), codes).code == CODE
+
+
+def test_what_only_looks_like_the_code_deeper_inside_is_none() -> None:
+    codes = Codes()
+    parse(coded(), codes)
+    data = json.loads(coded())
+    begin = coded().index('\n "code"')
+    inner = coded()[begin : coded().index('\n "outputs"')]
+    odd = f'{{"params": {{{inner} "x": 1}}, ' + json.dumps({**data, "params": 0, "code": 7})[1:].replace(
+        '"params": 0, ', ""
+    )
+    with pytest.raises(CorruptArtifact, match="code is 7"):
+        parse(odd, codes)
+
+
+def test_damage_after_the_code_is_noticed_though_the_code_is_known() -> None:
+    codes = Codes()
+    parse(coded(), codes)
+    for end in range(len(coded()) - 2):
+        with pytest.raises(CorruptArtifact):
+            parse(coded()[:end], codes)
+
+
+def test_seen_is_the_same_until_the_manifest_is_another(store: LocalStore) -> None:
+    assert store.seen(STAGE, KEY) is None
+    publish(store)
+    seen = store.seen(STAGE, KEY)
+    assert seen is not None
+    assert store.seen(STAGE, KEY) == seen
+    store.evict(STAGE, KEY, "model")
+    assert store.seen(STAGE, KEY) not in (None, seen)
+    store.gc(set, dry_run=False)
+    assert store.seen(STAGE, KEY) is None
 
 
 # Broken artifacts

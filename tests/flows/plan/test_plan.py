@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from artifacts import files
 from artifacts.errors import ForeignStore
+from artifacts.identity.keys import canonical_json, without_added
 from flows.plan.compare import Planned, Status
 from flows.report.plan import as_records
 from flows.run.session import Session
 from tests.toy_runs import drain, open_session
+from w2s_core.stages import ADDED
 
 
 def stage(session: Session, name: str) -> list[Planned]:
@@ -78,6 +81,70 @@ def test_hours_saved_are_those_of_fresh_nodes(tmp_path: Path) -> None:
     plan = open_session(tmp_path).plan
 
     assert plan.hours_saved == pytest.approx(len(plan.planned) * 3.6 / 3600)
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is read of a store, in order."""
+    paths: list[str] = []
+    read_text = files.read_text
+    monkeypatch.setattr(files, "read_text", lambda path: paths.append(str(path)) or read_text(path))
+    return paths
+
+
+def manifests(paths: list[str]) -> list[str]:
+    return [path for path in paths if path.endswith("/manifest.json")]
+
+
+def test_plan_of_fresh_nodes_reads_every_manifest_once(tmp_path: Path, read: list[str]) -> None:
+    drain(open_session(tmp_path))
+    read.clear()
+
+    planned = open_session(tmp_path).plan.planned
+
+    assert len(manifests(read)) == len(set(manifests(read))) == len(planned)
+
+
+def test_plan_with_something_to_do_reads_no_fresh_manifest_again(tmp_path: Path, read: list[str]) -> None:
+    drain(open_session(tmp_path))
+    read.clear()
+
+    plan = open_session(tmp_path, seeds=[0, 1]).plan
+
+    found = [path for path in manifests(read) if Path(path).exists()]
+    assert plan.pending
+    assert len(found) == len(set(found)) == plan.count(Status.FRESH)
+
+
+def test_run_with_nothing_to_do_reads_no_manifest_again(tmp_path: Path, read: list[str]) -> None:
+    drain(open_session(tmp_path))
+    open_session(tmp_path).record_fresh()
+    session = open_session(tmp_path)
+    read.clear()
+
+    assert session.record_fresh()
+    assert not manifests(read)
+
+
+def test_artifact_that_went_after_the_plan_is_noticed_when_the_run_begins(tmp_path: Path) -> None:
+    drain(open_session(tmp_path))
+    open_session(tmp_path).record_fresh()
+    session = open_session(tmp_path)
+    [gone] = (tmp_path / "store" / "prepare").glob("*/manifest.json")
+    gone.unlink()
+
+    assert not session.record_fresh()
+    assert [entry.node.stage for entry in session.plan.pending if entry.status is Status.STALE] == ["prepare"]
+
+
+def test_nodes_of_the_same_parameters_share_them(tmp_path: Path) -> None:
+    planned = open_session(tmp_path, datasets=["sst2", "cola"]).plan.planned.values()
+
+    scores = [entry.node for entry in planned if entry.node.stage == "score"]
+    trainings = [entry.node for entry in planned if entry.node.stage == "train_w2s"]
+    assert len({id(node.params) for node in scores}) == 1
+    assert len({id(node.params) for node in trainings}) < len(trainings)
+    assert all(node.counted == canonical_json(without_added(node.params, ADDED[node.stage])) for node in trainings)
 
 
 def test_records_hold_every_node_with_its_parents(tmp_path: Path) -> None:
