@@ -274,9 +274,8 @@ def test_what_serves_ends_with_a_killed_parent(own_up: Up) -> None:
         TICK.wait(0.1)
 
     # The server is joined by whoever comes next, and stopped with it.
-    # How that ends is for the test above: this one is about who is left.
     own_up.start()
-    own_up.stop()
+    assert own_up.stop()[0] == 0
 
 
 def test_login_is_asked_for_and_the_address_said(tmp_path: Path) -> None:

@@ -57,6 +57,8 @@ class Interrupts:
         self.signal: int | None = None
         """The first that came."""
         self._acts: list[Act] = []
+        self._n_put_off = 0
+        self._is_due = False
 
     @property
     def exit_code(self) -> int | None:
@@ -89,6 +91,27 @@ class Interrupts:
                 watch.join()
 
     @contextlib.contextmanager
+    def put_off(self) -> Iterator[None]:
+        """Let the main thread finish this block before it is interrupted; what waits in it gives up by ``STOP``.
+
+        For what must not be torn between two lines: a lock that was taken and is not yet in anybody's hand stays locked
+        for as long as the traceback of the interrupt lives, and the process would wait for itself. Other threads are
+        never interrupted.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        self._n_put_off += 1
+        try:
+            yield
+        finally:
+            self._n_put_off -= 1
+            is_due = self._is_due and not self._n_put_off
+            self._is_due = self._is_due and not is_due
+        if is_due:
+            raise KeyboardInterrupt
+
+    @contextlib.contextmanager
     def at_the_end(self, act: Act) -> Iterator[None]:
         """Do ``act`` if the process has to end at once while the block lasts."""
         self._acts.append(act)
@@ -111,7 +134,9 @@ class Interrupts:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.signal is None:
             self.signal = number
-            raise KeyboardInterrupt
+            self._is_due = self._n_put_off > 0
+            if not self._is_due:
+                raise KeyboardInterrupt
 
     def _watch(self, heard: int) -> None:
         first = os.read(heard, 1)

@@ -442,11 +442,12 @@ def _free_port(wanted: int) -> int:
 def _turn(folder: Path, stop: threading.Event = STOP) -> Iterator[None]:
     """Be the only process that joins, starts or stops the server of this folder."""
     what = f"another run that starts or stops the Prefect server of {folder.parent}"
-    lock = take(folder / "server.lock", what=what, longest_s=POLL_S, stop=stop)
-    try:
-        yield
-    finally:
-        lock.release(remove=False)
+    with INTERRUPTS.put_off():
+        lock = take(folder / "server.lock", what=what, longest_s=POLL_S, stop=stop)
+        try:
+            yield
+        finally:
+            lock.release(remove=False)
 
 
 def _try_lock(file: IO[str]) -> bool:
