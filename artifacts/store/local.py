@@ -62,6 +62,7 @@ class LocalStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._place = str(root)
         self._codes = Codes()
         self._warned: set[tuple[str, str]] = set()
         self._is_created = False
@@ -95,7 +96,7 @@ class LocalStore:
     def seen(self, stage: str, key: str) -> Seen:
         """See ``store.Reader``."""
         try:
-            told = os.stat(f"{self.root}/{stage}/{key}/{MANIFEST}")  # noqa: PTH116 (as in ``files.size_bytes``)
+            told = os.stat(f"{self._place}/{stage}/{key}/{MANIFEST}")  # noqa: PTH116 (as in ``files.size_bytes``)
         except OSError:
             return ABSENT
         return told.st_ino, told.st_mtime_ns
@@ -326,7 +327,7 @@ class LocalStore:
                 return str(error)
             if found is None:
                 return f"{MANIFEST} is missing" if self.folder(stage, key).exists() else None
-            problem = _payload_problem(f"{self.root}/{stage}/{key}", found)
+            problem = _payload_problem(f"{self._place}/{stage}/{key}", found)
             if problem is None:
                 return found
             # Files may have come or gone with a new manifest since it was read: look again.
@@ -337,7 +338,7 @@ class LocalStore:
     def _read(self, stage: str, key: str) -> Manifest | None:
         """The manifest as it is written; None where there is none."""
         try:
-            text = files.read_text(f"{self.root}/{stage}/{key}/{MANIFEST}")
+            text = files.read_text(f"{self._place}/{stage}/{key}/{MANIFEST}")
         except (FileNotFoundError, NotADirectoryError):
             return None
         except UnicodeDecodeError as error:

@@ -138,6 +138,18 @@ class Graph:
             known = self._counted[stage, id(params)] = text, params
         return known[0]
 
+    def waves(self) -> list[list[Node]]:
+        """All nodes, in lists that read of earlier lists only."""
+        depths: dict[str, int] = {}
+        found: list[list[Node]] = []
+        for id, node in self.nodes.items():
+            above = [depths[source.node.id] for source in node.inputs.values() if isinstance(source, FromNode)]
+            depth = depths[id] = max(above, default=-1) + 1
+            if depth == len(found):
+                found.append([])
+            found[depth].append(node)
+        return found
+
     def readers(self) -> dict[str, list[Node]]:
         """Node id to the nodes that read something of it."""
         found: dict[str, list[Node]] = {id: [] for id in self.nodes}
