@@ -137,6 +137,17 @@ def test_artifact_that_went_after_the_plan_is_noticed_when_the_run_begins(tmp_pa
     assert [entry.node.stage for entry in session.plan.pending if entry.status is Status.STALE] == ["prepare"]
 
 
+def test_waves_read_of_earlier_waves_only(tmp_path: Path) -> None:
+    graph = open_session(tmp_path).plan.graph
+
+    waves = graph.waves()
+
+    place = {node.id: number for number, wave in enumerate(waves) for node in wave}
+    assert place.keys() == graph.nodes.keys()
+    assert sum(map(len, waves)) == len(graph.nodes)
+    assert all(place[parent.id] < place[node.id] for node in graph.nodes.values() for parent in node.parents)
+
+
 def test_nodes_of_the_same_parameters_share_them(tmp_path: Path) -> None:
     planned = open_session(tmp_path, datasets=["sst2", "cola"]).plan.planned.values()
 
