@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from multiprocessing.context import ForkServerContext
@@ -66,6 +67,21 @@ def context() -> ForkServerContext:
     forkserver = multiprocessing.get_context("forkserver")
     forkserver.set_forkserver_preload(PRELOADED)
     return forkserver
+
+
+def sent(target: Callable[..., None], calls: Iterable[tuple[Any, ...]]) -> list[Any]:
+    """What ``target`` sends from each of several processes at once; its last argument is the connection for that."""
+    started = []
+    for arguments in calls:
+        receiver, sender = context().Pipe(duplex=False)
+        process = context().Process(target=target, args=(*arguments, sender))
+        process.start()
+        sender.close()
+        started.append((process, receiver))
+    results = [receiver.recv() for _, receiver in started]
+    for process, _ in started:
+        process.join()
+    return results
 
 
 @dataclass
@@ -131,17 +147,8 @@ class Project:
         return self._call(config, execute=False, while_running=None).plan
 
     def _call(self, config: dict[str, Any], *, execute: bool, while_running: tuple[str, str, str] | None) -> Ran:
-        receiver, sender = context().Pipe(duplex=False)
-        process = context().Process(
-            target=child_main,
-            args=(str(self.code), str(self.home), config, execute, while_running, sender),
-        )
-        process.start()
-        sender.close()
-        try:
-            answer = json.loads(receiver.recv())
-        finally:
-            process.join()
+        [text] = sent(child_main, [(str(self.code), str(self.home), config, execute, while_running)])
+        answer = json.loads(text)
         if "error" in answer:
             raise AssertionError(answer["error"])
         executed = [tuple(item) for item in answer["executed"]]

@@ -53,15 +53,15 @@ WINDOWS = {"sliding_window"}
 class Layout:
     """How texts lie in one sequence, end to end."""
 
-    lengths: list[int]
-    """[B], tokens of each."""
+    runs: list[tuple[int, int]]
+    """How many texts of one length stand together, and that length."""
     starts: Tensor
     """[B + 1] int32, on the model's device: where each starts, and S."""
 
-    @property
-    def runs(self) -> list[tuple[int, int]]:
-        """How many texts of one length stand together, and that length."""
-        return [(len(list(same)), length) for length, same in itertools.groupby(self.lengths)]
+    @classmethod
+    def of(cls, lengths: list[int], starts: Tensor) -> Layout:
+        """Of texts with [B] tokens each."""
+        return cls([(len(list(same)), length) for length, same in itertools.groupby(lengths)], starts)
 
 
 def use_attention(
@@ -216,7 +216,7 @@ def _varlen(
     """The same in one call, on a GPU."""
     from torch.nn.attention.varlen import varlen_attn
 
-    longest = max(layout.lengths)
+    longest = max(length for _, length in layout.runs)
     query, key, value = (x[0].transpose(0, 1) for x in (query, key, value))  # [S, H, D]
     return varlen_attn(
         query,

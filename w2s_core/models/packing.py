@@ -40,7 +40,7 @@ def packed_states(backbone: nn.Module, input_ids: Tensor, mask: Tensor, device: 
     ids = input_ids[kept]
     lengths = mask.sum(1)
     starts = nn.functional.pad(lengths.cumsum(0), (1, 0)).int()
-    layout = Layout(lengths.tolist(), on_device(starts, device))
+    layout = Layout.of(lengths.tolist(), on_device(starts, device))
     states = backbone(
         input_ids=on_device(ids[None], device),
         attention_mask=torch.ones(1, len(ids), dtype=torch.int64, device=device),

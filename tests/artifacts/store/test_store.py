@@ -1,4 +1,4 @@
-"""Tests of ``artifacts.store.contract`` and ``artifacts.store.manifest``."""
+"""Tests of ``artifacts.store.local``, as the contract of stores has it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from artifacts import files
-from artifacts.errors import CorruptArtifact, ForeignStore, MissingArtifact, StorageFull
+from artifacts.errors import ForeignStore, MissingArtifact, StorageFull
 from artifacts.identity.digests import digest_output
 from artifacts.store.local import LocalStore
-from artifacts.store.manifest import Codes, Output, dump, parse
+from artifacts.store.manifest import Output
 from tests.toy_artifacts import KEY, STAGE, digest, manifest, publish, write_draft
 
 OTHER = "b" * 64
@@ -155,55 +154,6 @@ def test_manifests_of_one_code_share_it(store: LocalStore) -> None:
     publish(store, key=OTHER)
     first, second = store.manifests()
     assert first.code is second.code
-
-
-CODE = {"digest": "c" * 64, "parts": {"w2s_core.training.fit:fit": "0123456789abcdef", "w2s_core.x:y": "ü"}}
-
-
-def coded(key: str = KEY, **changes: Any) -> str:
-    """The text of a manifest whose fingerprint has a digest of full length."""
-    return dump(dataclasses.replace(manifest(key), **{"code": CODE, **changes}))
-
-
-def test_code_that_was_met_before_is_not_parsed_again() -> None:
-    codes = Codes()
-    first, second, third = (parse(coded(key), codes) for key in (KEY, OTHER, "c" * 64))
-    assert first.code is second.code is third.code
-    assert dump(third) == coded("c" * 64)
-
-
-def test_manifest_in_another_layout_is_read_all_the_same() -> None:
-    codes = Codes()
-    parse(coded(), codes)
-    assert parse(json.dumps(json.loads(coded(OTHER))), codes) == parse(coded(OTHER), Codes())
-
-
-def test_other_parts_under_the_same_digest_are_read_as_they_stand() -> None:
-    codes = Codes()
-    parse(coded(), codes)
-    other = {**CODE, "parts": {**CODE["parts"], "w2s_core.x:z": "1"}}
-    assert parse(coded(code=other), codes).code == other
-    assert parse(coded(), codes).code == CODE
-
-
-def test_what_only_looks_like_the_code_deeper_inside_is_none() -> None:
-    codes = Codes()
-    parse(coded(), codes)
-    data = json.loads(coded())
-    begin = coded().index('\n "code"')
-    inner = coded()[begin : coded().index('\n "outputs"')]
-    del data["params"]
-    odd = f'{{"params": {{{inner} "x": 1}}, {json.dumps({**data, "code": 7})[1:]}'
-    with pytest.raises(CorruptArtifact, match="code is 7"):
-        parse(odd, codes)
-
-
-def test_damage_after_the_code_is_noticed_though_the_code_is_known() -> None:
-    codes = Codes()
-    parse(coded(), codes)
-    for end in range(len(coded()) - 2):
-        with pytest.raises(CorruptArtifact):
-            parse(coded()[:end], codes)
 
 
 def test_seen_is_the_same_until_the_manifest_is_another(store: LocalStore) -> None:
@@ -543,7 +493,3 @@ def test_gc_removes_lock_files_that_nobody_holds(store: LocalStore) -> None:
         removed = store.gc(set, dry_run=False)
         assert files.names(store.root / "claims") == [f"{STAGE}-{OTHER}.lock"]
     assert [item.what for item in removed] == [f"claims/{STAGE}-{KEY}.lock"]
-
-
-def test_manifest_is_written_for_people_too() -> None:
-    assert '\n "stage": "train_gt",\n' in dump(manifest())

@@ -138,7 +138,7 @@ def test_window_longer_than_any_probe_softcap_bias_or_convolution_is_padded(
 
 def test_whatever_a_model_wants_besides_is_refused() -> None:
     states = torch.randn(3, 1, 2, 4, 8)
-    layout = Layout([4], torch.tensor([0, 4]))
+    layout = Layout.of([4], torch.tensor([0, 4]))
     packed_attention(torch.nn.Identity(), *states, None, layout=layout, sliding_window=None)
     for unknown in ("sliding_window", "softcap", "position_bias"):
         with pytest.raises(NotImplementedError, match=unknown):
@@ -151,7 +151,7 @@ def test_whatever_a_model_wants_besides_is_refused() -> None:
 def test_kernel_of_a_gpu_is_called_as_it_wants_to_be(is_causal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a stand-in for it that has its signature."""
     varlen = pytest.importorskip("torch.nn.attention.varlen")
-    layout = Layout([4, 4, 3], torch.tensor([0, 4, 8, 11], dtype=torch.int32))
+    layout = Layout.of([4, 4, 3], torch.tensor([0, 4, 8, 11], dtype=torch.int32))
     query, (key, value) = torch.randn(1, 4, 11, 8), torch.randn(2, 1, 2, 11, 8)
 
     def stand_in(*given: Any, **named: Any) -> torch.Tensor:

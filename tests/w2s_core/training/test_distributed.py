@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.harness import context
+from tests.harness import sent
 from tests.tiny_models import (
     CLASSIFY,
     LOSS_PARAMS,
@@ -93,17 +93,7 @@ def by_two(work: Callable[..., Any], *args: Any) -> list[Any]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    started = []
-    for rank in range(2):
-        receiver, sender = context().Pipe(duplex=False)
-        process = context().Process(target=in_group, args=(rank, port, work, args, sender))
-        process.start()
-        sender.close()
-        started.append((process, receiver))
-    results = [receiver.recv() for _, receiver in started]
-    for process, _ in started:
-        process.join()
-    return results
+    return sent(in_group, [(rank, port, work, args) for rank in range(2)])
 
 
 def run_all(folder: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from tests.harness import context
+from tests.harness import context, sent
 from tests.tiny_models import CLASSIFY, LOSS_CASES, LOSS_PARAMS, model_params, tiny_base, toy_rows, training_params
 from w2s_core.data.rows import two_classes
 from w2s_core.methods import confidence, losses
@@ -207,17 +207,7 @@ def send_trained(base: Path, seed: int, together: Barrier, sender: Any) -> None:
 def in_processes(base: Path, seeds: list[int]) -> list[bytes]:
     """The weights of trainings that run at the same time."""
     together = context().Barrier(len(seeds))
-    started = []
-    for seed in seeds:
-        receiver, sender = context().Pipe(duplex=False)
-        process = context().Process(target=send_trained, args=(base, seed, together, sender))
-        process.start()
-        sender.close()
-        started.append((process, receiver))
-    weights = [receiver.recv() for _, receiver in started]
-    for process, _ in started:
-        process.join()
-    return weights
+    return sent(send_trained, [(base, seed, together) for seed in seeds])
 
 
 @pytest.mark.slow

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -14,77 +12,20 @@ import torch
 from scipy.stats import ks_2samp
 
 from flows.plan.grid import TrainingConfig
-from tests.tiny_models import CLASSIFY, model_params, prob_of_1, rows_of, tiny_base, toy_rows, training_params
+from tests.tiny_models import CLASSIFY, prob_of_1, rows_of, toy_rows, training_params
+from tests.w2s_core.training.toy_fits import LOGCONF, XENT, Recorder, run, weights
 from w2s_core.data.rows import Rows, Texts, two_classes
 from w2s_core.errors import TrainingError
 from w2s_core.methods.losses import LOSSES, Loss, Value, Xent
 from w2s_core.metrics import accuracy
-from w2s_core.models.classifier import Classifier, build
+from w2s_core.models.classifier import Classifier
 from w2s_core.settings.setting import Forward
 from w2s_core.training import backward
-from w2s_core.training.curve import LossCurve
-from w2s_core.training.fit import Fit, Recipe, batches, fit, lr_factor
+from w2s_core.training.fit import Recipe, batches, fit, lr_factor
 from w2s_core.training.optimizers import OPTIMIZERS, make_optimizer
 from w2s_core.training.predict import predict_tokens
 from w2s_core.training.recompute import recomputed_layers
 from w2s_core.watch import Silent
-
-XENT = {"loss": "xent"}
-LOGCONF = {"loss": "logconf", "alpha_max": 0.5, "warmup_frac": 0.2, "threshold": "half"}
-
-
-class Recorder(Silent):
-    """Keeps what it is told."""
-
-    def __init__(self, micro_tokens: int = 16_384) -> None:
-        super().__init__(micro_tokens=micro_tokens)
-        self.rows: list[dict[str, float]] = []
-        self.last: tuple[int, int, str] | None = None
-        self.lines: list[str] = []
-
-    def say(self, line: str) -> None:
-        self.lines.append(line)
-
-    def curve(self, rows: Sequence[Mapping[str, float]]) -> None:
-        self.rows.extend(map(dict, rows))
-
-    def progress(self, done: int, total: int, unit: str) -> None:
-        self.last = (done, total, unit)
-
-
-@pytest.fixture
-def tiny(tmp_path: Path) -> Callable[..., Classifier]:
-    """Builds a small GPT-2, the same each time."""
-    base = tiny_base(tmp_path / "base", resid_pdrop=0.1, embd_pdrop=0.1)
-    return lambda **changes: build(model_params(head="small", **changes), base, seed=0)
-
-
-def run(
-    classifier: Classifier,
-    *,
-    n: int = 40,
-    lr: float = 1e-2,
-    seed: int = 0,
-    loss: Mapping[str, Any] = XENT,
-    targets: np.ndarray | None = None,
-    watch: Silent | None = None,
-    evaluate: Callable[[], dict[str, float]] | None = None,
-    **training: Any,
-) -> Fit:
-    rows = toy_rows(n)
-    return fit(
-        CLASSIFY,
-        classifier,
-        rows,
-        two_classes(rows.gt_labels.astype(float) if targets is None else targets),
-        Recipe(loss, training_params(**training), lr, seed),
-        watch=watch or Silent(),
-        evaluate=evaluate,
-    )
-
-
-def weights(classifier: Classifier) -> torch.Tensor:
-    return torch.cat([p.detach().flatten() for p in classifier.parameters()])
 
 
 def test_epoch_has_every_row_once_in_full_batches_and_one_rest() -> None:
@@ -466,97 +407,9 @@ def test_losses_are_fetched_in_blocks(tiny: Callable[..., Classifier]) -> None:
     assert blocks == [0, 10, 10, 6]
 
 
-def told(losses: list[float], watch: Recorder | None = None) -> LossCurve:
-    curve = LossCurve(len(losses), watch or Recorder())
-    for step, value in enumerate(losses, 1):
-        curve.add({"step": step, "lr": 0.1}, Value(torch.tensor(value), {}), torch.tensor(1.0))
-    curve.fetch()
-    return curve
-
-
-@pytest.mark.parametrize(("first", "bound"), [(0.7, 7.0), (0.1, 6.94), (4.0, 40.0)])
-def test_exploding_losses_stop_the_training(first: float, bound: float) -> None:
-    told([first, *[bound - 0.1] * 20])
-    with pytest.raises(TrainingError, match=r"explodes: .* over 10 steps, .* at step 1\d of 21, .*rate 0.1;.*lower"):
-        told([first, *[bound + 0.1] * 20])
-
-
-def test_one_bad_batch_is_no_explosion() -> None:
-    assert told([0.7, 60.0, *[0.7] * 20]).recent == pytest.approx([0.7] * 10)
-
-
-def test_step_that_is_not_finite_is_named_wherever_it_stands_in_its_block() -> None:
-    with pytest.raises(
-        TrainingError, match=r"^loss nan with gradient norm 1 at step 4 of 14, .*: 0.5, 0.5, 0.5; lower"
-    ):
-        told([0.5] * 3 + [math.nan] * 11)
-
-
 def test_diverging_training_stops_and_names_step_and_rate(tiny: Callable[..., Classifier]) -> None:
     with pytest.raises(TrainingError, match=r"at step \d+ of 10, learning rate 1e\+38; losses before: 0\.\d+.*lower"):
         run(tiny(), lr=1e38, schedule="constant")
-
-
-def test_out_of_memory_halves_the_micro_batch_and_goes_on(
-    tiny: Callable[..., Classifier], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calm, tight = tiny(), tiny()
-    run(calm, epochs=1, lr=1e-3)
-    forward = Classifier.forward
-
-    def small_only(self: Classifier, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        if mask.sum() > 40:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return forward(self, input_ids, mask)
-
-    monkeypatch.setattr(Classifier, "forward", small_only)
-    watch = Recorder()
-    run(tight, epochs=1, lr=1e-3, watch=watch)
-    torch.testing.assert_close(weights(calm), weights(tight), rtol=0, atol=1e-4)
-    assert watch.lines[0].startswith("out of memory at step 1: from now on ")
-    assert len(watch.lines) <= 2
-
-
-def test_predictions_survive_running_out_of_memory(
-    tiny: Callable[..., Classifier], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    classifier, rows, watch = tiny(), toy_rows(60), Recorder()
-    calm = prob_of_1(classifier, rows, watch)
-    forward = Classifier.forward
-
-    def small_only(self: Classifier, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        if mask.sum() > 100:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return forward(self, input_ids, mask)
-
-    monkeypatch.setattr(Classifier, "forward", small_only)
-    np.testing.assert_allclose(prob_of_1(classifier, rows, watch), calm, atol=1e-6)
-    assert watch.last == (60, 60, "rows")
-    assert watch.lines[0].startswith("out of memory: from now on ")
-
-
-def test_one_example_too_large_for_memory_is_an_error(
-    tiny: Callable[..., Classifier], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: Any) -> torch.Tensor:
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(Classifier, "forward", full)
-    with pytest.raises(TrainingError, match=r"one example of \d+ tokens does not fit"):
-        run(tiny())
-
-
-def test_predictions_come_in_the_order_of_the_rows(tiny: Callable[..., Classifier]) -> None:
-    classifier, rows = tiny(), toy_rows(30)
-    run(classifier)
-    watch = Recorder(micro_tokens=50)
-    probs = prob_of_1(classifier, rows, watch)
-    (texts,) = rows.texts()
-    assert probs.dtype == np.float64
-    assert watch.last == (30, 30, "rows")
-    for i in (0, 7, 29):
-        alone = rows_of(rows.ids[i : i + 1], texts.passages[i : i + 1], texts.prompts[i : i + 1])
-        assert prob_of_1(classifier, alone, Silent()) == pytest.approx(probs[i], abs=1e-6)
 
 
 @pytest.mark.gpu
