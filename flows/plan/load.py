@@ -145,12 +145,16 @@ def _set(values: dict[str, Any], field: str, value: Any) -> None:
 
 
 def _causes(items: list[ErrorDetails]) -> list[ErrorDetails]:
-    """Without those that say of a list with a wrong item that it is too short: the item does not count."""
+    """Without those that say of a list with something wrong in it that it is too short: such an item does not count."""
     return [
         item
         for item in items
-        if item["type"] != "too_short" or not any(other["loc"][:-1] == item["loc"] for other in items)
+        if item["type"] != "too_short" or not any(_is_inside(other["loc"], item["loc"]) for other in items)
     ]
+
+
+def _is_inside(place: tuple[int | str, ...], other: tuple[int | str, ...]) -> bool:
+    return len(place) > len(other) and place[: len(other)] == other
 
 
 def _line(item: ErrorDetails) -> str:

@@ -95,6 +95,13 @@ def test_several_mistakes_are_told_at_once() -> None:
     assert "1 more: sedes: unknown field; did you mean seeds?" in line
 
 
+def test_mistake_deep_in_an_item_of_a_list_is_told_alone() -> None:
+    line = refusal(methods=[{"name": "m", "labels": [{"kind": "temper", "temperature": 0}]}])
+
+    assert "temperature: input should be greater than 0 (got 0)" in line
+    assert "more" not in line
+
+
 def test_pair_against_the_order_of_the_ladder_is_refused() -> None:
     line = refusal(pairs=[["offline-s", "offline-xs"]])
 
