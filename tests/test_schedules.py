@@ -51,7 +51,7 @@ def test_cron_of_every_minute_runs_a_grid_until_it_is_paused(up: Up) -> None:
     [first] = scheduled(up, id, "RUNNING", "COMPLETED")
     states = [up.wait_for(run)["state"] for run in (first["id"], up.submit("grid/quick-grid", grid=grid))]
 
-    assert (time(first["expected_start_time"]) - time(schedule["created"])).total_seconds() <= 60
+    assert time(first["expected_start_time"]).second == 0
     assert [state["type"] for state in states] == ["COMPLETED"] * 2, states
     assert Counter(stage for stage, _ in up.executed()) == N_NODES
     assert set(up.executed().values()) == {1}

@@ -45,6 +45,10 @@ def main() -> None:
             if INTERRUPTS.exit_code is None:
                 complain(str(error))
                 sys.exit(USAGE if isinstance(error, UsageError) else FAILED)
+        except Exception as error:
+            if INTERRUPTS.exit_code is None:
+                raise
+            complain(f"while it ended: {type(error).__name__}: {error}")
         finally:
             for name in LOGGERS:
                 logging.getLogger(name).removeHandler(lines)

@@ -73,6 +73,8 @@ SERVER = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "200",
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "0.5",
+    # A schedule that was made while the server was busy waits for the scheduler's next round; by default a minute.
+    "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "10",
 }
 """For the server's process; a value that the user has set stays, of these and of `HEARTBEAT` only."""
 
@@ -174,7 +176,7 @@ def local_server(
         report: told in one line what takes time.
         port: the only port that will do.
         default_port: where to start a server, if ``port`` is None; by default any free port.
-        meanwhile: called in a thread while a server starts, in the environment of its clients.
+        meanwhile: called in a thread while a server starts, in the environment of its clients; waited for.
 
     Raises:
         UsageError: the server of the user's profile does not answer, or the port is taken.
@@ -201,12 +203,11 @@ def local_server(
                 "PREFECT_API_AUTH_STRING": _auth(folder),
             }
             leaving = INTERRUPTS.at_the_end(partial(_abandon, folder, users, record))
-            with only_environment(environment), _drained(), leaving:
-                preparing = threading.Thread(target=meanwhile, daemon=True)
-                preparing.start()
-                _wait_until_healthy(folder)
-                preparing.join()
-                yield Server(api_url=f"{url}/api", ui_url=url, folder=folder, users=users, report=report)
+            with only_environment(environment), leaving:
+                with _besides(meanwhile):
+                    _wait_until_healthy(folder)
+                with _drained():
+                    yield Server(api_url=f"{url}/api", ui_url=url, folder=folder, users=users, report=report)
         finally:
             if files.is_at(users.fileno(), folder / USERS):
                 # Whoever else starts or stops it is done soon, so there is no reason to leave it behind.
@@ -258,6 +259,22 @@ def _profile_server(url: str, report: Report) -> Server:
 def _own_environment(folder: Path) -> dict[str, str]:
     """The process's environment, less what is not for a server of ours; the terminal is ours, too."""
     return {**own_environment(os.environ, folder, {*SERVER, HEARTBEAT}), **QUIET}
+
+
+@contextlib.contextmanager
+def _besides(work: Callable[[], object]) -> Iterator[None]:
+    """Do ``work`` in a thread during the block, which ends, in whatever way, when both have.
+
+    For work that imports: an import of this thread that is interrupted while another goes on may keep the lock of all
+    imports, and an interpreter that ends while a library is being loaded is aborted by it.
+    """
+    with INTERRUPTS.put_off():
+        thread = threading.Thread(target=work, name="besides")
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.join()
 
 
 @contextlib.contextmanager
