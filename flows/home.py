@@ -6,8 +6,10 @@ Its artifacts may lie elsewhere, so that several machines share them: ``W2S_STOR
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from artifacts.errors import W2sError
 from artifacts.store.contract import Store
@@ -67,9 +69,13 @@ class Home:
         return self.root / "logs"
 
 
-def output_kinds() -> dict[str, dict[str, Kind]]:
-    """Stage to the kind of each of its outputs, by which they land in the results; see ``STAGES[stage].outputs``."""
-    return {name: {output: what.kind for output, what in stage.outputs.items()} for name, stage in STAGES.items()}
+def output_kinds(stage: str, params: Mapping[str, Any]) -> dict[str, Kind]:
+    """The kind of each output of a stage with these parameters, by which they land in the results.
+
+    None of a stage that is no longer there.
+    """
+    outputs = STAGES[stage].outputs(params) if stage in STAGES else {}
+    return {name: output.kind for name, output in outputs.items()}
 
 
 class Places:

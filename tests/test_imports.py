@@ -192,7 +192,7 @@ def test_figures_load_neither_torch_nor_prefect(tmp_path: Path) -> None:
     grid = ToyGrid(tmp_path)
     grid.pair(rights(60, 40), rights(70, 30), rights(85, 15))
     grid.run()
-    build(grid.store, grid.results, output_kinds())
+    build(grid.store, grid.results, output_kinds)
 
     loaded = loaded_after("figures", "--grid", "toy", home=tmp_path)
 

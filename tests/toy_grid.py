@@ -186,5 +186,5 @@ def rows(grid: ToyGrid, sql: str) -> list[dict[str, JSON]]:
 def built(grid: ToyGrid, sql: str, kinds: Kinds | None = None) -> list[dict[str, JSON]]:
     """What they answer once they are built, of all that ``grid`` has so far; ``kinds`` are those of the stages."""
     grid.run()
-    build(grid.store, grid.results, output_kinds() if kinds is None else kinds)
+    build(grid.store, grid.results, output_kinds if kinds is None else kinds)
     return rows(grid, sql)

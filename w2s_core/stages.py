@@ -9,7 +9,7 @@ leaves no global state behind.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -31,7 +31,8 @@ class Stage:
 
     entry: str
     """``"module:function"``; the function's source, and all that it reaches, is the code fingerprint."""
-    outputs: Mapping[str, Output]
+    outputs: Callable[[Mapping[str, Any]], Mapping[str, Output]]
+    """Of the parameters."""
     reads: Mapping[str, Kind] = field(default_factory=dict)
     """Input to what it holds, where it is an output of another stage; several of one kind are NAME.0, NAME.1, …"""
     runs: Literal["cpu", "model", "training"] = "cpu"
@@ -40,12 +41,28 @@ class Stage:
     """Number of the output schema; raise it when files change in a way that the code does not show."""
 
 
-def _rows(*splits: str) -> dict[str, Output]:
-    return {split: Output("rows", f"{split}.parquet") for split in splits}
+def _always(outputs: Mapping[str, Output]) -> Callable[[Mapping[str, Any]], Mapping[str, Output]]:
+    """Whatever the parameters."""
+    return lambda params: outputs
 
 
-def _labels(*splits: str) -> dict[str, Output]:
-    return {split: Output("labels", f"{split}.parquet") for split in splits}
+def _tables(kind: Kind, *names: str) -> Callable[[Mapping[str, Any]], Mapping[str, Output]]:
+    return _always({name: Output(kind, f"{name}.parquet") for name in names})
+
+
+LAST = {"rule": "final"}
+"""The stopping rule of all that trainings give besides."""
+
+
+def model_output(stop: Mapping[str, Any]) -> str:
+    """What the weights that a stopping rule takes are called among the outputs of a training: its name and values."""
+    return "model" if stop == LAST else ".".join(["model", *(str(value) for value in stop.values())])
+
+
+def _trained(params: Mapping[str, Any]) -> Mapping[str, Output]:
+    """Weights by stopping rule; trainings of before ``stop`` have no such parameter."""
+    names = [model_output(stop) for stop in params.get("stop", [LAST])]
+    return {name: Output("model", name) for name in names}
 
 
 LABELLED = ("transfer_train", "validation", "test")
@@ -54,31 +71,30 @@ LABELLED = ("transfer_train", "validation", "test")
 TREATED = ("transfer_train", "validation")
 """Those whose labels a student sees."""
 
-MODEL = {"model": Output("model", "model")}
-PREDICTIONS = {"predictions": Output("predictions", "predictions.parquet")}
+PREDICTIONS = _tables("predictions", "predictions")
 
 STAGES: dict[str, Stage] = {
-    "pretrain": Stage(entry="w2s_core.entries.pretrain:pretrain", outputs=MODEL, runs="training"),
+    "pretrain": Stage(entry="w2s_core.entries.pretrain:pretrain", outputs=_trained, runs="training"),
     "prepare": Stage(
         entry="w2s_core.entries.prepare:prepare",
-        outputs=_rows("weak_train", "transfer_train", "validation", "test"),
+        outputs=_tables("rows", "weak_train", "transfer_train", "validation", "test"),
     ),
-    "audit": Stage(entry="w2s_core.entries.audit:audit", outputs={"checks": Output("checks", "checks.parquet")}),
+    "audit": Stage(entry="w2s_core.entries.audit:audit", outputs=_tables("checks", "checks")),
     "train_gt": Stage(
         entry="w2s_core.entries.train:train_gt",
-        outputs=MODEL,
+        outputs=_trained,
         reads={"base": "model", "train": "rows", "validation": "rows"},
         runs="training",
     ),
     "weak_labels": Stage(
         entry="w2s_core.entries.predict:weak_labels",
-        outputs=_labels(*LABELLED),
+        outputs=_tables("labels", *LABELLED),
         reads={"model": "model", **dict.fromkeys(LABELLED, "rows")},
         runs="model",
     ),
     "train_w2s": Stage(
         entry="w2s_core.entries.train:train_w2s",
-        outputs=MODEL,
+        outputs=_trained,
         reads={
             "base": "model",
             "train": "rows",
@@ -90,17 +106,17 @@ STAGES: dict[str, Stage] = {
     ),
     "treat": Stage(
         entry="w2s_core.entries.labels:treat",
-        outputs=_labels(*TREATED),
+        outputs=_tables("labels", *TREATED),
         reads=dict.fromkeys(TREATED, "labels"),
     ),
     "combine": Stage(
         entry="w2s_core.entries.labels:combine",
-        outputs=_labels(*LABELLED),
+        outputs=_tables("labels", *LABELLED),
         reads=dict.fromkeys(LABELLED, "labels"),
     ),
     "import_labels": Stage(
         entry="w2s_core.entries.labels:import_labels",
-        outputs=_labels(*LABELLED),
+        outputs=_tables("labels", *LABELLED),
         reads=dict.fromkeys(LABELLED, "rows"),
     ),
     "judge": Stage(
@@ -121,6 +137,7 @@ ADDED: dict[str, dict[str, Any]] = {
         stage: {
             "training.optimizer": "adamw",
             "setting": "classify",
+            "stop": [LAST],
             "loss.smoothing": 0.0,
             "loss.balance_batch": False,
             "loss.schedule": "linear",

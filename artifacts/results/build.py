@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import re
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -27,8 +27,8 @@ from artifacts.store.grids import Grids
 from artifacts.store.manifest import Manifest
 from artifacts.waiting import take
 
-Kinds = Mapping[str, Mapping[str, str]]
-"""Stage to the kind of each of its outputs, by name."""
+Kinds = Callable[[str, Mapping[str, JSON]], Mapping[str, str]]
+"""A stage and its parameters to the kind of each output, by name."""
 
 ARROW = {"BIGINT": pa.int64(), "DOUBLE": pa.float64(), "BOOLEAN": pa.bool_()}
 """Arrow types of columns; all others are given as text, which DuckDB casts."""
@@ -53,7 +53,7 @@ def build(store: Store, path: Path, kinds: Kinds) -> None:
     Args:
         store: what is read.
         path: the DuckDB file.
-        kinds: what the outputs of each stage are; those of kind ``predictions``, ``labels`` and ``checks`` are copied.
+        kinds: what the outputs of a stage are; those of kind ``predictions``, ``labels`` and ``checks`` are copied.
 
     Raises:
         CorruptArtifact: a grid file, or a table that a manifest vouches for, cannot be read.
@@ -133,8 +133,8 @@ def _fill(connection: duckdb.DuckDBPyConnection, store: Store, kinds: Kinds, sta
     """The tables that are copied."""
 
     def wanted(manifest: Manifest, kind: str) -> list[_Wanted]:
-        of_stage = kinds.get(manifest.stage, {})
-        named = [output for output in manifest.outputs if of_stage.get(output) == kind]
+        kind_of = kinds(manifest.stage, manifest.params)
+        named = [output for output in manifest.outputs if kind_of.get(output) == kind]
         return [_Wanted(manifest.stage, manifest.key, output) for output in named]
 
     found = store.listing()

@@ -122,7 +122,7 @@ def show_examples(
 
 @app.command()
 def methods(format: Format = "table", output: Output = None) -> None:
-    """List what methods are made of: losses, treatments of labels; and kinds of supervisors.
+    """List what methods are made of: losses, treatments of labels, stopping rules; and kinds of supervisors.
 
     Example: w2s methods
     """

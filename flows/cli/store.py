@@ -74,7 +74,7 @@ def pull(url: Elsewhere) -> None:
 
     home = Home.from_environment()
     _copy(home, url, home.store_url)
-    build(home.open_store(), home.results, output_kinds())
+    build(home.open_store(), home.results, output_kinds)
 
 
 def _copy(home: Home, source: str, target: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from artifacts.identity.keys import JSON
 from flows.plan.cell import Cell, Model, ModelSource
@@ -16,7 +16,8 @@ from flows.plan.graph import FromNode, FromPath, Graph, Node, Pair
 from flows.plan.grid import GridConfig, MethodConfig
 from flows.plan.learners import Recipes, finetune, treated
 from flows.plan.supervisors.supervisor import SUPERVISORS, Supervision
-from w2s_core.config import ModelConfig
+from w2s_core.config import Frozen, ModelConfig
+from w2s_core.methods.stopping import FINAL
 
 
 class DataSource(NamedTuple):
@@ -124,12 +125,21 @@ def _add_pairs(cell: Cell, config: GridConfig, pairs: list[tuple[str, str]], met
     # Each asked for once, when its first pair comes: nodes are in the order in which they are to run.
     supervision = cache(partial(_supervision, cell, config))
     ceiling = cache(partial(finetune, cell, labels=cell.truth(config.ceiling_half)))
+    stops = _stops(methods)
     for weak, strong in pairs:
         given = supervision(weak)
         ceiling_score = None if weak == strong else ceiling(strong).score
         for method in methods:
             labels = treated(cell, given.labels._replace(by=weak), method.labels)
-            student = finetune(cell, strong, labels, method.loss, method=method.name)
+            student = finetune(
+                cell,
+                strong,
+                labels,
+                method.loss,
+                stop=method.stop,
+                stops=stops[method.name],
+                method=method.name,
+            )
             pair = Pair(
                 dataset=cell.dataset,
                 weak=weak,
@@ -142,6 +152,16 @@ def _add_pairs(cell: Cell, config: GridConfig, pairs: list[tuple[str, str]], met
                 supervisor_score=given.score if given.reference else None,
             )
             cell.graph.pairs.append(pair)
+
+
+def _stops(methods: list[MethodConfig]) -> dict[str, list[Frozen]]:
+    """The stopping rules of each method's training, by its name: methods that differ in nothing else share one."""
+    shared: dict[tuple[Any, Any], set[Frozen]] = {}
+    for method in methods:
+        shared.setdefault((method.labels, method.loss), {FINAL}).add(method.stop)
+    # In one order, whatever that of the methods.
+    ordered = {about: [FINAL, *sorted(rules - {FINAL}, key=repr)] for about, rules in shared.items()}
+    return {method.name: ordered[method.labels, method.loss] for method in methods}
 
 
 def _supervision(cell: Cell, config: GridConfig, name: str) -> Supervision:

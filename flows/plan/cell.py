@@ -5,7 +5,7 @@ Builders add nodes by it and know nothing else: no grid, no store. Pure, as ``gr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -64,8 +64,8 @@ class Cell:
     prepared: Node
     models: Mapping[str, Model]
     """The ladder by name, weakest first."""
-    recipe: Callable[[str, int, Model, Frozen], Mapping[str, JSON]]
-    """Parameters of a training by setting, seed, model and loss; one object where they are the same, for most are."""
+    recipe: Callable[[str, int, Model, Frozen, Sequence[Frozen]], Mapping[str, JSON]]
+    """Parameters of a training by setting, seed, model, loss and stopping rules; one object where they are the same."""
     asked: Mapping[str, JSON]
     """Parameters of whoever asks a model."""
     seed: int

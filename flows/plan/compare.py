@@ -147,7 +147,7 @@ class Keys:
             "labels": dict(node.labels),
             "inputs": {name: dict(entry) for name, entry in inputs.items()},
             "code": {"digest": code.digest, "parts": code.parts},
-            "outputs": {name: output.path for name, output in stage.outputs.items()},
+            "outputs": {name: output.path for name, output in stage.outputs(node.params).items()},
             "runs": stage.runs,
             "n_devices": node.n_devices,
         }

@@ -39,9 +39,10 @@ class Node:
     n_devices: int = 1
     """On how many devices it trains; in no key."""
 
-    def makes(self, kind: Kind) -> bool:
-        """Whether it has an output of a kind."""
-        return any(output.kind == kind for output in STAGES[self.stage].outputs.values())
+    def makes(self, kind: Kind) -> list[str]:
+        """Its outputs of a kind."""
+        outputs = STAGES[self.stage].outputs(self.params)
+        return [name for name, output in outputs.items() if output.kind == kind]
 
     @property
     def parents(self) -> list[Node]:
@@ -115,10 +116,8 @@ class Graph:
         """
         for name, source in inputs.items():
             if isinstance(source, FromNode):
-                kind, wanted = (
-                    STAGES[source.node.stage].outputs[source.output].kind,
-                    STAGES[stage].reads.get(name.partition(".")[0]),
-                )
+                outputs = STAGES[source.node.stage].outputs(source.node.params)
+                kind, wanted = outputs[source.output].kind, STAGES[stage].reads.get(name.partition(".")[0])
                 if kind != wanted:
                     raise TypeError(f"{stage} reads {wanted or 'nothing'} as {name!r}, but {source.output!r} is {kind}")
         parents = {

@@ -14,6 +14,7 @@ from flows.plan.supervisors.supervisor import SUPERVISORS, Spec
 from tasks.runtime import RuntimeConfig
 from w2s_core.config import Frozen, ModelConfig, Name, WorldConfig
 from w2s_core.methods.losses import LOSSES, Xent
+from w2s_core.methods.stopping import FINAL, STOPS
 from w2s_core.methods.treatments import TREATMENTS
 
 
@@ -30,10 +31,12 @@ def _any_of(classes: list[type[BaseModel]], field: str) -> Any:
 if TYPE_CHECKING:
     LossChoice = Frozen
     TreatmentChoice = Frozen
+    StopChoice = Frozen
     SupervisorChoice = Spec
 else:
     LossChoice = _any_of([LOSSES.get(name).params for name in LOSSES], "loss")
     TreatmentChoice = _any_of([TREATMENTS.get(name).params for name in TREATMENTS], "kind")
+    StopChoice = _any_of([STOPS.get(name).params for name in STOPS], "rule")
     SupervisorChoice = _any_of([SUPERVISORS.get(name).spec for name in SUPERVISORS], "kind")
 
 
@@ -43,6 +46,7 @@ class MethodConfig(Frozen):
     name: Name = Field(description="What tables call it.")
     labels: tuple[TreatmentChoice, ...] = Field((), description="What is done to the labels first, in this order.")
     loss: LossChoice = Xent()
+    stop: StopChoice = Field(FINAL, description="Which weights are taken; rules share one training.")
 
 
 class DataConfig(Frozen):

@@ -9,7 +9,8 @@ from flows.plan.cell import Answers, Cell, Labels, Model
 from flows.plan.graph import FromNode
 from w2s_core.config import Frozen
 from w2s_core.methods.losses import Xent
-from w2s_core.stages import LABELLED, TREATED
+from w2s_core.methods.stopping import FINAL
+from w2s_core.stages import LABELLED, TREATED, model_output
 
 MODEL_PARAMS = (
     "init", "n_layers", "size", "lr", "precision", "max_length", "pooling", "head", "lora",
@@ -31,11 +32,14 @@ class Recipes:
     def __init__(self, training: Mapping[str, JSON], lr_scale: float) -> None:
         self._training = training
         self._lr_scale = lr_scale
-        self._known: dict[tuple[str, int, str, str], dict[str, JSON]] = {}
+        self._known: dict[tuple[str, int, str, str, tuple[str, ...]], dict[str, JSON]] = {}
 
-    def recipe(self, setting: str, seed: int, model: Model, loss: Frozen) -> Mapping[str, JSON]:
+    def recipe(
+        self, setting: str, seed: int, model: Model, loss: Frozen, stops: Sequence[Frozen]
+    ) -> Mapping[str, JSON]:
         """The parameters of one training."""
-        about = setting, seed, model.config.name, loss.model_dump_json()
+        rules = tuple(stop.model_dump_json() for stop in stops)
+        about = setting, seed, model.config.name, loss.model_dump_json(), rules
         if about not in self._known:
             spec = model.config.model_dump(include=set(MODEL_PARAMS))
             self._known[about] = {
@@ -44,21 +48,33 @@ class Recipes:
                 "training": self._training,
                 "loss": loss.model_dump(),
                 "seed": seed,
+                "stop": [stop.model_dump() for stop in stops],
             }
         return self._known[about]
 
 
-def finetune(cell: Cell, name: str, labels: Labels, loss: Frozen = PLAIN, **called: JSON) -> Answers:
+def finetune(
+    cell: Cell,
+    name: str,
+    labels: Labels,
+    loss: Frozen = PLAIN,
+    *,
+    stop: Frozen = FINAL,
+    stops: Sequence[Frozen] = (FINAL,),
+    **called: JSON,
+) -> Answers:
     """Train all of a model on labels.
 
     Args:
         name: of the model.
         labels: what it learns from.
         loss: the loss and its parameters.
+        stop: which weights of the training it is about.
+        stops: all that the training is to give.
         called: what else tables call it.
     """
     model = cell.models[name]
-    params = cell.recipe(cell.setting, cell.seed, model, loss)
+    params = cell.recipe(cell.setting, cell.seed, model, loss, stops)
     inputs = {**model.base, "train": cell.rows(labels.half), "validation": cell.rows("validation")}
     about: dict[str, JSON] = {"model": name, "half": labels.half}
     stage, kind = "train_gt", "gt"
@@ -66,7 +82,8 @@ def finetune(cell: Cell, name: str, labels: Labels, loss: Frozen = PLAIN, **call
         stage, kind = "train_w2s", "w2s"
         inputs |= {"labels": labels.given["transfer_train"], "validation_labels": labels.given["validation"]}
         about |= {"supervisor": labels.by, **called}
-    trained = FromNode(cell.add(stage, params, inputs, n_devices=model.config.devices, **about), "model")
+    training = cell.add(stage, params, inputs, n_devices=model.config.devices, **about)
+    trained = FromNode(training, model_output(stop.model_dump()))
     scored = {"kind": kind, **about, "supervisor": labels.by, "method": about.get("method"), "seed": cell.seed}
     score = cell.add("score", cell.asked, {"model": trained, "test": cell.rows("test")}, **scored, split="test")
 

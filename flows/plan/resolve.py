@@ -20,6 +20,7 @@ from w2s_core.data.hub import CONVERTED, NotOnHubError, cached_file, resolve_hub
 from w2s_core.data.layouts import dataset_folder, folder_files
 from w2s_core.errors import DataError
 from w2s_core.methods.losses import LOSSES
+from w2s_core.methods.stopping import FINAL, STOPS
 from w2s_core.methods.treatments import TREATMENTS
 from w2s_core.models.catalog import LADDERS, MODELS
 from w2s_core.models.families import check_family
@@ -28,12 +29,20 @@ from w2s_core.registry import UnknownNameError, unknown_name
 METHODS: dict[str, MethodConfig] = {
     **{name: MethodConfig(name=name, loss=LOSSES.get(name).params()) for name in LOSSES},
     **{name: MethodConfig(name=name, labels=(TREATMENTS.get(name).params(),)) for name in TREATMENTS},
+    **{name: MethodConfig(name=name, stop=STOPS.get(name).params()) for name in STOPS if name != FINAL.rule},
 }
-"""Methods that a grid may name: each loss, and naive finetuning after each treatment; others are given as a table."""
+"""Methods that a grid may name: each loss, and naive finetuning after each treatment or stopped by each rule.
+
+Others are given as a table.
+"""
 
 
 SHARDED_OPTIMIZERS = ("adamw",)
 """Those that work on weights of which every device has a share; the others mix them with tensors of their own."""
+
+
+ORACLE = "oracle"
+"""In the name of every method that sees a truth which nobody has."""
 
 
 RENAME = "give one of them another name"
@@ -136,10 +145,19 @@ def resolve_models(config: GridConfig) -> list[ModelConfig]:
 
 
 def resolve_methods(config: GridConfig) -> list[MethodConfig]:
-    """The methods with all their parameters."""
-    methods = [_named(METHODS, "methods", "method", name) for name in config.methods]
+    """The methods with all their parameters; those that see the truth have a name that says so."""
+    methods = [_marked(_named(METHODS, "methods", "method", name)) for name in config.methods]
     _refuse_repeated("methods", [method.name for method in methods], RENAME)
     return methods
+
+
+def _marked(method: MethodConfig) -> MethodConfig:
+    is_oracle = STOPS.get(method.stop.model_dump()["rule"]).is_oracle
+    return (
+        method
+        if not is_oracle or ORACLE in method.name
+        else method.model_copy(update={"name": f"{method.name}-{ORACLE}"})
+    )
 
 
 Named = TypeVar("Named", MethodConfig, ModelConfig)

@@ -81,7 +81,7 @@ def run_audits(config: GridConfig, home: Home, *, with_models: bool) -> Audited:
         finally:
             executor.stop.set()
     if outcome.ran or not home.results.exists():
-        build(store, home.results, output_kinds())
+        build(store, home.results, output_kinds)
     found = (store.get(drain.made[id].stage, drain.made[id].key) for id in plan.planned if id in drain.made)
     done = [manifest for manifest in found if manifest is not None]
     return Audited(done, [failure.message for failure in outcome.failed])

@@ -5,7 +5,7 @@ Light: imports no torch and no Prefect, so that a grid with nothing to do is ans
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -227,10 +227,10 @@ class Session:
             is_base = any(STAGES[reader.stage].runs == "training" for reader in of_node)
             is_supervisor = any(reader.makes("labels") for reader in of_node)
             is_kept = is_base or (is_supervisor and self.config.retention == "supervisors")
-            if node.makes("model") and node.id in made and not is_awaited and not is_kept:
-                self._evict_one(made[node.id], in_use)
+            if (models := node.makes("model")) and node.id in made and not is_awaited and not is_kept:
+                self._evict_one(made[node.id], models, in_use)
 
-    def _evict_one(self, made: Made, in_use: Callable[[], Set[str]]) -> None:
+    def _evict_one(self, made: Made, models: Sequence[str], in_use: Callable[[], Set[str]]) -> None:
         with ExitStack() as claimed:
             try:
                 claimed.enter_context(self.store.claim(made.stage, made.key, label=SWEEPING, stop=NOW))
@@ -238,16 +238,17 @@ class Session:
                 return  # somebody is making them again, or removing them
             # Asked while the claim is held, see ``store.outlast_gc``.
             if not {made.node, made.key} & in_use():
-                self.store.evict(made.stage, made.key, "model")
+                for output in models:
+                    self.store.evict(made.stage, made.key, output)
 
     def _rebuild(self) -> None:
         from artifacts.results.build import build  # needs DuckDB, which a plan does not load
 
         try:
-            build(self.store, self.home.results, output_kinds())
+            build(self.store, self.home.results, output_kinds)
         except (MissingArtifact, CorruptArtifact):
             # ``gc`` may have removed what no grid needs after it was listed; what is broken is so the second time, too.
-            build(self.store, self.home.results, output_kinds())
+            build(self.store, self.home.results, output_kinds)
 
     def _report(self, *report: Any) -> None:
         for listener in self.listeners:

@@ -12,8 +12,9 @@ import numpy as np
 
 from w2s_core.data.rows import Rows, read_rows, read_weak_probs, two_classes
 from w2s_core.metrics import accuracy, harden
-from w2s_core.models.classifier import build, save
+from w2s_core.models.classifier import Classifier, build, save
 from w2s_core.settings.setting import SETTINGS, Forward
+from w2s_core.stages import LAST, model_output
 from w2s_core.training.distributed import gather, join
 from w2s_core.training.fit import Recipe, fit
 from w2s_core.training.predict import predict_tokens
@@ -65,8 +66,10 @@ def _train(
             "label_accuracy": accuracy(probs, validation_labels),
         }
 
-    recipe = Recipe(params["loss"], params["training"], params["model"]["lr"], params["seed"])
+    stops = [stop for stop in params["stop"] if stop != LAST]
+    recipe = Recipe(params["loss"], params["training"], params["model"]["lr"], params["seed"], stops)
     result = fit(setting, classifier, rows, two_classes(targets), recipe, watch=watch, evaluate=evaluate)
+    kept = [(stop, best) for stop, best in zip(stops, result.best, strict=True) if best is not None]
     group = join(watch.n_devices, watch.device)
     weights = gather(classifier) if group.size > 1 else {}
     if group.rank == 0:
@@ -75,8 +78,11 @@ def _train(
             # A model in shares can neither be saved nor have its adapters merged.
             trained = build(params["model"], inputs.get("base"), params["seed"])
             trained.load_state_dict(weights)
-        (out / "model").mkdir()
-        save(trained, out / "model")
+        _save(trained, out / model_output(LAST))
+        for stop, best in kept:
+            taken = build(params["model"], inputs.get("base"), params["seed"])
+            taken.load_state_dict({**taken.state_dict(), **result.weights[best.step]})
+            _save(taken, out / model_output(stop))
     accuracies = evaluate()
     watch.curve([{"step": result.n_steps, **accuracies}])
     metrics = {
@@ -87,5 +93,11 @@ def _train(
         "near_chance": result.near_chance,
         "train_label_accuracy": accuracy(targets, rows.gt_labels),
         "validation_accuracy": accuracies["gt_accuracy"],
+        **{f"{model_output(stop)}.fraction": best.step / result.n_steps for stop, best in kept},
     }
     return metrics, accuracies["label_accuracy"]
+
+
+def _save(classifier: Classifier, folder: Path) -> None:
+    folder.mkdir()
+    save(classifier, folder)

@@ -9,7 +9,7 @@ N examples, B of them in an effective batch (one optimizer step), C logits.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
@@ -26,6 +26,7 @@ from w2s_core.settings.setting import Forward, Setting
 from w2s_core.training.backward import set_gradient
 from w2s_core.training.curve import LossCurve
 from w2s_core.training.distributed import join, shard
+from w2s_core.training.kept import Best, Kept
 from w2s_core.training.optimizers import make_optimizer
 from w2s_core.training.recompute import recomputed_layers
 from w2s_core.training.state import loss_in, put_back, take, take_loss
@@ -42,6 +43,8 @@ class Recipe(NamedTuple):
     lr: float
     """Peak learning rate."""
     seed: int
+    stops: Sequence[Mapping[str, Any]] = ()
+    """Rules (key ``rule``) by which weights are kept besides those after the last step."""
 
 
 class Fit(NamedTuple):
@@ -54,6 +57,10 @@ class Fit(NamedTuple):
     """Training rows that did not fit the model's length."""
     near_chance: bool
     """Whether what was learned stayed near chance; see ``LossCurve.near_chance``."""
+    best: list[Best | None]
+    """What each of the recipe's rules prefers."""
+    weights: dict[int, Mapping[str, Tensor]]
+    """Step to the weights after it, of those steps; see ``Kept``."""
 
 
 def fit(
@@ -75,7 +82,8 @@ def fit(
         targets: [N, C] float64, the probability of each class.
         recipe: loss, schedule and seed.
         watch: what the training shows and keeps of itself.
-        evaluate: gives the curve more columns at ``watch.eval_at``; it may use the classifier, without changing it.
+        evaluate: gives the curve more columns at ``watch.eval_at`` and where a rule looks; it may use the classifier,
+            without changing it.
 
     Raises:
         TrainingError: the loss or its gradient is not finite, or the loss explodes, or is not defined for so many
@@ -95,7 +103,8 @@ def fit(
         for epoch in range(training["epochs"])
         for batch in batches(len(tokens), training["batch_size"], (recipe.seed, epoch))
     ]
-    evaluated = {math.ceil(share * len(plan)) for share in watch.eval_at} - {len(plan)} if evaluate else set()
+    kept = Kept(recipe.stops, len(plan), training["epochs"])
+    evaluated = kept.points | ({math.ceil(share * len(plan)) for share in watch.eval_at} - {len(plan)})
     loss = LOSSES.get(recipe.loss["loss"])
     loss_params = loss.params.model_validate(recipe.loss)
     all_targets = torch.from_numpy(targets).to(device)
@@ -118,6 +127,7 @@ def fit(
         saved = watch.checkpoints and watch.checkpoints.resume({"attention": classifier.attention})
         if saved:
             put_back(classifier, optimizer, saved.tensors, saved.values["optimizer"])
+            kept.put_back(saved.tensors, saved.values["kept"])
             loss_state |= loss_in(saved.tensors, device)
         n_done, values = (saved.step, saved.values) if saved else (0, {"micro_tokens": watch.micro_tokens, "curve": {}})
         del saved  # it is as large as the training
@@ -141,16 +151,18 @@ def fit(
             curve.add(row, result, grad_norm)
             if evaluate and step in evaluated:
                 curve.fetch()
-                watch.curve([{"step": step, **evaluate()}])
+                accuracies = evaluate()
+                watch.curve([{"step": step, **accuracies}])
+                kept.look(step, accuracies, classifier, group)
                 _set_up(classifier, longest, training)
             if watch.checkpoints and step < len(plan) and watch.checkpoints.is_due():
                 curve.fetch()
-                watch.checkpoints.save(_checkpoint(step, classifier, optimizer, micro_tokens, curve, loss_state))
+                watch.checkpoints.save(_checkpoint(step, classifier, optimizer, micro_tokens, curve, loss_state, kept))
             watch.progress(step, len(plan), "steps")
         curve.fetch()
     classifier.zero_grad()
     classifier.eval()
-    return Fit(len(plan), float(np.mean(curve.recent)), tokens.n_truncated, curve.near_chance)
+    return Fit(len(plan), float(np.mean(curve.recent)), tokens.n_truncated, curve.near_chance, kept.best, kept.weights)
 
 
 def batches(n_rows: int, batch_size: int, seed: tuple[int, ...]) -> list[np.ndarray]:
@@ -187,12 +199,15 @@ def _checkpoint(
     micro_tokens: int,
     curve: LossCurve,
     loss_state: Mapping[str, Tensor],
+    kept: Kept,
 ) -> Checkpoint:
     """What ``fit`` goes on from."""
     state = take(classifier, optimizer)
-    tensors = state.tensors | take_loss(loss_state)
+    kept_tensors, best = kept.take()
+    tensors = state.tensors | take_loss(loss_state) | kept_tensors
     about_curve = {"first": curve.first, "recent": curve.recent, "disagreed": curve.disagreed}
-    return Checkpoint(step, tensors, {"optimizer": state.values, "micro_tokens": micro_tokens, "curve": about_curve})
+    values = {"optimizer": state.values, "micro_tokens": micro_tokens, "curve": about_curve, "kept": best}
+    return Checkpoint(step, tensors, values)
 
 
 @contextmanager

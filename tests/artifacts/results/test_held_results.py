@@ -69,7 +69,7 @@ def grid(tmp_path: Path) -> ToyGrid:
     grid = ToyGrid(tmp_path)
     grid.pair(rights(60, 40), rights(70, 30), rights(85, 15))
     grid.run()
-    build(grid.store, grid.results, output_kinds())
+    build(grid.store, grid.results, output_kinds)
     return grid
 
 
@@ -125,7 +125,7 @@ def test_landing_over_results_that_a_writer_holds_disturbs_nobody(grid: ToyGrid)
     with notebook(grid.results) as held:
         assert log(grid.results).exists()
 
-        build(grid.store, grid.results, output_kinds())
+        build(grid.store, grid.results, output_kinds)
 
         assert not log(grid.results).exists()
         held.execute("INSERT INTO mine VALUES (2)")
@@ -141,7 +141,7 @@ def test_log_of_a_killed_writer_is_gone_with_the_file_that_it_belongs_to(grid: T
         held.kill()
     assert log(grid.results).exists()
 
-    build(grid.store, grid.results, output_kinds())
+    build(grid.store, grid.results, output_kinds)
 
     assert not log(grid.results).exists()
     assert is_read(grid.results)
@@ -151,7 +151,7 @@ def test_log_of_a_killed_writer_is_gone_with_the_file_that_it_belongs_to(grid: T
 def orphaned(grid: ToyGrid) -> ToyGrid:
     """Results with a log beside them that a writer of an earlier version has begun after the landing."""
     with notebook(grid.results) as held:
-        build(grid.store, grid.results, output_kinds())
+        build(grid.store, grid.results, output_kinds)
         held.execute("CHECKPOINT")
         held.execute("INSERT INTO mine VALUES (2)")
         held.kill()
@@ -172,7 +172,7 @@ def test_doctor_says_who_holds_the_results_and_its_advice_helps(grid: ToyGrid) -
 
     assert warned.verdict == WARNING
     assert f"(PID {held.process.pid})" in warned.found
-    build(grid.store, grid.results, output_kinds())
+    build(grid.store, grid.results, output_kinds)
     assert [finding.verdict for finding in check_results(home)] == [OK]
 
 
@@ -182,7 +182,7 @@ def test_doctor_warns_of_a_log_that_fits_no_file_until_results_land_again(orphan
     assert warned.verdict == WARNING
     assert "WAL does not match" in warned.found
 
-    build(orphaned.store, orphaned.results, output_kinds())
+    build(orphaned.store, orphaned.results, output_kinds)
 
     assert [finding.verdict for finding in check_results(home)] == [OK]
 
@@ -191,7 +191,7 @@ def test_log_that_fits_no_file_is_a_reason_to_land_again(orphaned: ToyGrid) -> N
     [run] = run_query(orphaned.results, "SELECT run FROM grids")["run"].to_pylist()
     assert not shows(orphaned.results, run)
 
-    build(orphaned.store, orphaned.results, output_kinds())
+    build(orphaned.store, orphaned.results, output_kinds)
 
     assert shows(orphaned.results, run)
 
@@ -246,7 +246,7 @@ def test_landing_replaces_results_that_cannot_be_read(change: object, grid: ToyG
     assert callable(change)
     change(grid.results)
 
-    build(grid.store, grid.results, output_kinds())
+    build(grid.store, grid.results, output_kinds)
 
     assert is_read(grid.results)
 
@@ -255,7 +255,7 @@ def test_write_protected_results_are_read_and_replaced(grid: ToyGrid) -> None:
     grid.results.chmod(0o444)
     assert is_read(grid.results)
 
-    build(grid.store, grid.results, output_kinds())
+    build(grid.store, grid.results, output_kinds)
 
     assert is_read(grid.results)
 
@@ -273,10 +273,10 @@ def test_missing_results_are_there_after_a_run(tmp_path: Path) -> None:
 def test_copy_of_a_killed_reader_is_removed_when_it_is_old(grid: ToyGrid, monkeypatch: pytest.MonkeyPatch) -> None:
     copy = grid.results.with_name(f"{COPY}left")
     copy.mkdir()
-    build(grid.store, grid.results, output_kinds())
+    build(grid.store, grid.results, output_kinds)
     assert copy.exists()
     monkeypatch.setattr("artifacts.results.build.OLD_S", -1)
 
-    build(grid.store, grid.results, output_kinds())
+    build(grid.store, grid.results, output_kinds)
 
     assert not copy.exists()

@@ -28,7 +28,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         grid.pair(rights(60, 40), rights(80, 20), rights(95, 5), names=("zeta", "alpha"))
         grid.pair(rights(85, 15), rights(85, 15), rights(80, 20), names=("beta", "alpha"))
         grid.run()
-    build(grid.store, grid.results, output_kinds())
+    build(grid.store, grid.results, output_kinds)
     return grid.results
 
 

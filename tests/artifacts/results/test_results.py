@@ -33,7 +33,7 @@ from artifacts.store.local import LocalStore
 from flows.home import output_kinds
 print("ready", flush=True)
 for _ in range(int(sys.argv[2])):
-    build(LocalStore(Path(sys.argv[1]) / "store"), Path(sys.argv[1]) / "results.duckdb", output_kinds())
+    build(LocalStore(Path(sys.argv[1]) / "store"), Path(sys.argv[1]) / "results.duckdb", output_kinds)
 """
 
 
@@ -67,7 +67,7 @@ def end(builder: subprocess.Popen[str]) -> None:
 
 @pytest.mark.parametrize("name", TABLES + VIEWS)
 def test_empty_store_gives_empty_tables_and_views(grid: ToyGrid, name: str) -> None:
-    build(grid.store, grid.results, output_kinds())
+    build(grid.store, grid.results, output_kinds)
     assert rows(grid, f"FROM {name}") == []
 
 
@@ -297,7 +297,7 @@ def test_only_the_latest_run_of_a_grid_is_in_its_scores(grid: ToyGrid) -> None:
     for (key, node), old in zip(list(grid.nodes.items()), before, strict=True):
         grid.nodes[key] = dataclasses.replace(node, node=old.node)
     grid.run("failed")
-    build(grid.store, grid.results, output_kinds())
+    build(grid.store, grid.results, output_kinds)
     assert [row["transfer_acc"] for row in rows(grid, "FROM pgr")] == [0.8]
     assert len(rows(grid, "FROM scores")) == 3
     assert rows(grid, "SELECT count(DISTINCT key) AS n FROM predictions") == [{"n": 3}]
@@ -309,7 +309,7 @@ def test_grids_that_share_scores_have_rows_of_their_own(grid: ToyGrid, tmp_path:
     for one in (grid, other):
         one.pair(rights(60, 40), rights(70, 30), rights(85, 15))
         one.run()
-    build(grid.store, grid.results, output_kinds())
+    build(grid.store, grid.results, output_kinds)
     assert [row["grid"] for row in rows(grid, "SELECT grid FROM pgr ORDER BY grid")] == ["other", "toy"]
     assert rows(grid, "SELECT count(*) AS n FROM predictions") == [{"n": 300}]
 
@@ -334,7 +334,7 @@ def test_running_grid_shows_what_is_known(grid: ToyGrid) -> None:
         grid.pairs[1][name] = None
     run = GridRun({"name": "toy"}, {}, list(grid.nodes.values()), grid.pairs)
     Grids(grid.store).start(run)
-    build(grid.store, grid.results, output_kinds())
+    build(grid.store, grid.results, output_kinds)
     assert [row["seed"] for row in rows(grid, "FROM pgr")] == [0]
     assert len(rows(grid, "FROM scores")) == 4
     assert len(rows(grid, "FROM pairs")) == 2
@@ -368,7 +368,7 @@ def test_tables_are_copied_so_that_a_missing_file_breaks_no_query(grid: ToyGrid)
     grid.pair(rights(60, 40), rights(70, 30), rights(85, 15))
     key = grid.weak_labels(model="small")
     grid.run()
-    build(grid.store, grid.results, output_kinds())
+    build(grid.store, grid.results, output_kinds)
     files.remove(grid.store.root)
     assert len(rows(grid, "FROM agreement")) == 1
     assert rows(grid, "FROM weak_labels ORDER BY split, id") == [
@@ -398,10 +398,10 @@ def test_another_build_gives_equal_content(grid: ToyGrid, accident: Callable[[To
     grid.pair(rights(6, 4), rights(7, 3), None, names=("small", "small"))
     grid.weak_labels(model="small")
     grid.run()
-    build(grid.store, grid.results, output_kinds())
+    build(grid.store, grid.results, output_kinds)
     before = everything(grid)
     accident(grid)
-    build(grid.store, grid.results, output_kinds())
+    build(grid.store, grid.results, output_kinds)
     assert everything(grid) == before
     assert files.names(grid.results.parent) == ["results.duckdb", "store"]
 
@@ -410,7 +410,7 @@ def test_another_build_gives_equal_content(grid: ToyGrid, accident: Callable[[To
 def test_readers_never_fail_while_others_build(grid: ToyGrid) -> None:
     grid.pair(rights(60, 40), rights(70, 30), rights(85, 15))
     grid.run()
-    build(grid.store, grid.results, output_kinds())
+    build(grid.store, grid.results, output_kinds)
     builders = [start_builder(grid, times=4) for _ in range(2)]
     for _ in range(2_000):
         assert len(rows(grid, "FROM pgr")) == 1
@@ -436,7 +436,7 @@ def test_unreadable_grid_file_is_named(grid: ToyGrid) -> None:
     grid.run()
     (grid.store.root / "grids" / "toy.json").write_text("{}")
     with pytest.raises(CorruptArtifact, match=r"toy\.json"):
-        build(grid.store, grid.results, output_kinds())
+        build(grid.store, grid.results, output_kinds)
 
 
 def test_audits_are_there_though_no_grid_has_them(grid: ToyGrid) -> None:

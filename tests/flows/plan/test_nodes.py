@@ -10,7 +10,7 @@ from flows.plan.build import DataSource, build_graph
 from flows.plan.cell import ModelSource
 from flows.plan.graph import FromNode, Graph
 from flows.plan.grid import GridConfig
-from flows.plan.resolve import METHODS, resolve_pairs
+from flows.plan.resolve import METHODS, resolve_methods, resolve_pairs
 from w2s_core.config import ModelConfig, PretrainConfig, SizeConfig
 
 
@@ -36,6 +36,16 @@ def graph_of(n_models: int = 4, datasets: tuple[str, ...] = ("sst2",), **fields:
         dict.fromkeys(datasets, source),
         {model.name: ModelSource("offline") for model in models},
     )
+
+
+def with_methods(*methods: object) -> Graph:
+    """Two models, one pair, and these methods."""
+    config = GridConfig.model_validate({"datasets": ("sst2",), "methods": methods})
+    data, sources = (
+        {"sst2": DataSource({"kind": "offline"}, {}, 1000)},
+        {f"m{i}": ModelSource("offline") for i in (0, 1)},
+    )
+    return build_graph(config, ladder(2), resolve_methods(config), [("m0", "m1")], data, sources)
 
 
 def stages(graph: Graph) -> Counter[str]:
@@ -135,3 +145,30 @@ def test_node_names_say_dataset_stage_models_method_and_seed() -> None:
     [node] = [n for n in graph_of(n_models=2).nodes.values() if n.stage == "train_w2s" and n.labels["method"] == "xent"]
 
     assert node.name == "sst2 train_w2s m0->m1 xent seed 0"
+
+
+HALF = {"name": "half", "stop": {"rule": "fraction", "at": 0.5}}
+
+
+def test_methods_that_differ_in_their_stopping_rule_share_one_training() -> None:
+    graph = with_methods("xent", "val_weak", HALF, "logconf")
+
+    assert stages(graph)["train_w2s"] == 2
+    read = {pair.method: pair.transfer_score.inputs["model"] for pair in graph.pairs}
+    assert {method: source.output for method, source in read.items()} == {
+        "xent": "model", "val_weak": "model.val_weak", "half": "model.fraction.0.5", "logconf": "model",
+    }  # fmt: skip
+    assert len({read[method].node.id for method in ("xent", "val_weak", "half")}) == 1
+    assert {pair.ceiling_score.inputs["model"].output for pair in graph.pairs} == {"model"}
+
+
+def test_order_of_stopping_rules_makes_no_other_training() -> None:
+    assert with_methods("xent", "val_weak", HALF).nodes.keys() == with_methods(HALF, "val_weak", "xent").nodes.keys()
+
+
+def test_method_that_sees_the_truth_is_named_an_oracle() -> None:
+    named = {"name": "best", "stop": {"rule": "val_gt"}}
+    called = {"name": "oracle-best", "stop": {"rule": "val_gt"}}
+    assert [pair.method for pair in with_methods("val_gt", named, called).pairs] == [
+        "val_gt-oracle", "best-oracle", "oracle-best",
+    ]  # fmt: skip

@@ -46,7 +46,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 student = answers(random.uniform(0.6, 0.9))
                 grid.pair(truth[weak], student, ceilings[strong], names=(weak, strong), dataset=dataset, method=method)
     grid.run()
-    build(grid.store, grid.results, output_kinds())
+    build(grid.store, grid.results, output_kinds)
     return grid.results
 
 
@@ -108,7 +108,7 @@ def test_a_pair_without_a_gap_is_counted_as_undefined_and_has_no_median(tmp_path
     grid = ToyGrid(tmp_path)
     grid.pair(rights(85, 15), rights(85, 15), rights(80, 20))
     grid.run()
-    build(grid.store, grid.results, output_kinds())
+    build(grid.store, grid.results, output_kinds)
 
     [strip] = strips(pgr_table(grid.results, "toy", "pair").to_pylist())
 
@@ -186,7 +186,7 @@ def test_grid_without_finished_pairs_is_one_line(capsys: pytest.CaptureFixture[s
         | dict.fromkeys(("weak_score", "transfer_score", "ceiling_score"))
     ]
     grid.run("failed")
-    build(grid.store, grid.results, output_kinds())
+    build(grid.store, grid.results, output_kinds)
 
     code, output = command(capsys, "--grid", "toy")
 

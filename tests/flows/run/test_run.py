@@ -32,11 +32,12 @@ def run(home: Path, **changes: object) -> list[str]:
     ],
 )
 def test_retention_decides_which_weights_stay(retention: str, kept: set[str], tmp_path: Path) -> None:
-    run(tmp_path, retention=retention)
+    run(tmp_path, retention=retention, methods=["xent", "val_weak"])
 
     trained = [m for m in open_session(tmp_path).store.manifests() if m.stage.startswith("train_")]
-    there = {f"{m.stage} {m.labels['half']}" for m in trained if not m.outputs["model"].evicted}
+    there = {f"{m.stage} {m.labels['half']}" for m in trained for o in m.outputs.values() if not o.evicted}
     assert there == kept
+    assert any("model.val_weak" in m.outputs for m in trained)
 
 
 def test_grid_whose_weights_were_evicted_is_fresh(tmp_path: Path) -> None:

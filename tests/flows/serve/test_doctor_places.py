@@ -195,7 +195,7 @@ def test_damaged_results_are_a_problem_until_they_are_deleted_and_built_anew(hom
     grid = ToyGrid(home.root)
     grid.pair(rights(60, 40), rights(70, 30), rights(85, 15))
     grid.run()
-    build(grid.store, home.results, output_kinds())
+    build(grid.store, home.results, output_kinds)
     assert found(check_results, home)["results"].found == f"{home.results}: 1 grids, 1 PGRs"
     home.results.write_bytes(b"no database" * 1000)
 
@@ -205,7 +205,7 @@ def test_damaged_results_are_a_problem_until_they_are_deleted_and_built_anew(hom
     assert wrong.advice == "delete it, and `w2s run GRID` builds it anew, even with nothing to run"
     home.results.unlink()
     assert found(check_results, home)["results"].verdict == OK
-    build(grid.store, home.results, output_kinds())
+    build(grid.store, home.results, output_kinds)
     assert found(check_results, home)["results"].verdict == OK
 
 

@@ -47,6 +47,7 @@ def train(pool: Pool, tmp_path: Path) -> Callable[..., JSON]:
     def train(n_devices: int, *, lr: float = 1e-2, epochs: int = 2, **more: Any) -> JSON:
         params = {
             "setting": "classify",
+            "stop": [{"rule": "final"}],
             "model": model_params(head="small", lr=lr),
             "training": training_params(epochs=epochs),
             "loss": LOSS_PARAMS["xent"],

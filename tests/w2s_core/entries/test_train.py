@@ -14,6 +14,7 @@ from w2s_core.data.rows import write_weak_probs
 from w2s_core.entries.train import train_gt, train_w2s
 from w2s_core.errors import DataError
 from w2s_core.models.classifier import load
+from w2s_core.stages import LAST, model_output
 from w2s_core.watch import Silent
 
 N_TRAIN, N_VALIDATION = 160, 30
@@ -51,6 +52,7 @@ def inputs(tmp_path: Path) -> dict[str, Path]:
 def params(**changes: Any) -> dict[str, Any]:
     return {
         "setting": "classify",
+        "stop": [{"rule": "final"}],
         "model": model_params(head="small"),
         "training": training_params(epochs=6),
         "loss": {"loss": "xent"},
@@ -129,6 +131,40 @@ def test_training_that_stays_near_chance_says_so(inputs: dict[str, Path], tmp_pa
     write_weak_probs(inputs["labels"], rows.ids, coins)
     unlearnable = train_w2s(params(training=training_params(epochs=1)), inputs, out(tmp_path), Silent())
     assert unlearnable["near_chance"] is True
+
+
+RULES = [{"rule": "val_weak"}, {"rule": "val_gt"}, {"rule": "fraction", "at": 0.3}]
+
+
+@pytest.mark.parametrize("lora", [None, {"rank": 4, "alpha": 8.0, "dropout": 0.0}], ids=["all weights", "adapters"])
+def test_training_gives_the_weights_of_every_rule_and_ends_as_without_them(
+    lora: Any, inputs: dict[str, Path], tmp_path: Path
+) -> None:
+    validation, watch = toy_rows(N_VALIDATION, seed=1), Recorder(eval_at=())
+    # A supervisor that is right on half of the validation rows, so that truth and labels prefer other weights.
+    probs = np.where(np.arange(N_VALIDATION) % 2, 0.9, 0.1)
+    write_weak_probs(inputs["validation_labels"], validation.ids, probs)
+    about = params(model=model_params(head="small", lora=lora))
+    plain = train_w2s(about, inputs, out(tmp_path), Silent())
+    (tmp_path / "all").mkdir()
+
+    metrics = train_w2s(about | {"stop": [LAST, *RULES]}, inputs, tmp_path / "all", watch)
+
+    assert metrics.items() >= plain.items()
+    file = "model/model.safetensors"
+    assert (tmp_path / "out" / file).read_bytes() == (tmp_path / "all" / file).read_bytes()
+    curve = {row["step"]: row for row in watch.rows if "gt_accuracy" in row}
+    assert len(curve) == 6 * 20
+    best = {
+        column: max(curve, key=lambda step: (curve[step][column], -step))
+        for column in ("label_accuracy", "gt_accuracy")
+    }
+    wanted = [best["label_accuracy"], best["gt_accuracy"], 36]
+    for stop, step in zip(RULES, wanted, strict=True):
+        assert metrics[f"{model_output(stop)}.fraction"] == step / 120
+        taken = prob_of_1(load(tmp_path / "all" / model_output(stop)), validation, Silent())
+        assert np.mean((taken > 0.5) == validation.gt_labels) == curve[step]["gt_accuracy"], stop
+        assert np.mean((taken > 0.5) == (probs > 0.5)) == curve[step]["label_accuracy"], stop
 
 
 @pytest.mark.parametrize("name", ["labels", "validation_labels"])

@@ -32,6 +32,7 @@ from w2s_core.entries.train import train_w2s
 from w2s_core.errors import TrainingError
 from w2s_core.models.classifier import build, load
 from w2s_core.settings.setting import Forward
+from w2s_core.stages import LAST, model_output
 from w2s_core.training.backward import _deal, fewer_tokens
 from w2s_core.training.distributed import ALONE, Group
 from w2s_core.training.portions import micro_batches
@@ -42,12 +43,15 @@ N_TRAIN, N_VALIDATION = 41, 13
 MICRO_TOKENS = 24
 """Less than half a batch has, and not a multiple of anything."""
 
+HALF = {"rule": "fraction", "at": 0.5}
+
 CASES: dict[str, dict[str, Any]] = {
     "xent": {},
     "logconf": {"loss": LOSS_PARAMS["logconf"] | {"alpha_max": 0.9, "warmup_frac": 0.5}},
     "logconf buffer": {"loss": LOSS_PARAMS["logconf"] | {"threshold": "buffer", "buffer": 13, "warmup_frac": 0.0}},
     "window midweak": {"loss": LOSS_PARAMS["window"] | {"radius": "midweak"}},
-    "adapters": {"model": {"lora": {"rank": 2, "alpha": 4.0, "dropout": 0.0}}},
+    "earlier weights": {"stop": [HALF]},
+    "adapters": {"stop": [HALF], "model": {"lora": {"rank": 2, "alpha": 4.0, "dropout": 0.0}}},
     "recomputed layers": {"watch": {"gradient_checkpointing": True}},
     "one portion": {"watch": {"micro_tokens": 10_000}},
     "encoder": {"family": "bert"},
@@ -69,6 +73,7 @@ def run(folder: Path, out: Path, case: Mapping[str, Any], n_devices: int) -> dic
     """Train a student as its stage does; the metrics and the curve."""
     params = {
         "setting": "classify",
+        "stop": [{"rule": "final"}, *case.get("stop", [])],
         "model": model_params(**{"head": "small"} | case.get("model", {})),
         "training": training_params(epochs=2),
         "loss": case.get("loss", LOSS_PARAMS["xent"]),
@@ -123,12 +128,13 @@ def test_two_processes_train_as_one_does(folder: Path) -> None:
             assert result["metrics"] == pytest.approx(alone["metrics"], abs=1e-4), name
             for row, expected in zip(result["rows"], alone["rows"], strict=True):
                 assert row == pytest.approx(expected, rel=1e-4, abs=1e-4), name
-        probs = [
-            prob_of_1(load(folder / f"{how} {name}" / "model"), toy_rows(20, seed=2), Silent())
-            for how in ("one", "two")
-        ]
-        np.testing.assert_allclose(*probs, atol=1e-4, err_msg=name)
-        assert np.ptp(probs[0]) > 0.005, name
+        for stop in (LAST, *CASES[name].get("stop", [])):
+            probs = [
+                prob_of_1(load(folder / f"{how} {name}" / model_output(stop)), toy_rows(20, seed=2), Silent())
+                for how in ("one", "two")
+            ]
+            np.testing.assert_allclose(*probs, atol=1e-4, err_msg=name)
+            assert np.ptp(probs[0]) > 0.005, name
 
 
 def test_rows_are_dealt_once_each_in_portions_of_about_the_same_lengths() -> None:
