@@ -42,7 +42,7 @@ class ToyGrid:
         low: float = 0.1,
         reverse: bool = False,
         group_size: int | None = None,
-        near_chance: bool = False,
+        training: dict[str, JSON] | None = None,
         stage: str = "score",
         **labels: JSON,
     ) -> str:
@@ -53,7 +53,7 @@ class ToyGrid:
             low: ``prob`` where the answer is class 0.
             reverse: write the rows last item first.
             group_size: rows of each group; None for a score of before there were groups in it.
-            near_chance: what its training said of itself.
+            training: what the training of its model said of itself; None of one without.
             stage: that made it.
             labels: of its node.
         """
@@ -70,10 +70,10 @@ class ToyGrid:
         metrics = {"n": len(right), "accuracy": sum(right) / len(right), "auroc": None, "brier": 0.1, "ece": 0.1}
         labels = {"dataset": "boolq", "half": "weak_train", "seed": 0, "split": "test", **labels}
         inputs: dict[str, dict[str, JSON]] = {}
-        if near_chance:
+        if training is not None:
             weights = {"model": pa.table({"weight": [str(sorted(labels.items()))]})}
-            training = self._publish("train_gt", weights, labels, {"near_chance": True})
-            inputs["model"] = {"stage": "train_gt", "key": training, "output": "model", "digest": "0" * 64}
+            key = self._publish("train_gt", weights, labels, training)
+            inputs["model"] = {"stage": "train_gt", "key": key, "output": "model", "digest": "0" * 64}
         return self._publish(stage, {"predictions": table}, labels, metrics, inputs=inputs)
 
     def answers(self, given: str, truth: str, *, metrics: dict[str, JSON] | None = None, **labels: JSON) -> str:
@@ -83,10 +83,10 @@ class ToyGrid:
         table = pa.table({"id": ids, "group": ids, "answer": list(given), "right": right})
         return self._publish("score", {"predictions": table}, labels, metrics or {"accuracy": sum(right) / len(right)})
 
-    def weak_labels(self, stage: str = "weak_labels", **labels: JSON) -> str:
+    def weak_labels(self, stage: str = "weak_labels", metrics: dict[str, JSON] | None = None, **labels: JSON) -> str:
         """Publish the weak labels of a supervisor, two rows per split, and return their key."""
         table = pa.table({"id": ["a", "b"], "weak_prob": [0.2, 0.7]})
-        return self._publish(stage, {"transfer_train": table, "test": table}, labels, {})
+        return self._publish(stage, {"transfer_train": table, "test": table}, labels, metrics or {})
 
     def audit(
         self, verdict: str, *, started: str = "2026-01-02T03:04:05+00:00", code: str = "0" * 64, stage: str = "audit"

@@ -22,6 +22,35 @@ def accuracy(probs: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean(harden(probs) == labels))
 
 
+def certainty(probs: np.ndarray) -> float:
+    """Mean distance of [N] probabilities from one half: 0.5 where all are sure, 0 where they say nothing."""
+    return float(np.abs(probs - 0.5).mean())
+
+
+def correlation(one: np.ndarray, other: np.ndarray) -> float | None:
+    """Pearson's, of [N] and [N]; None where one of them is constant."""
+    if np.ptp(one) == 0 or np.ptp(other) == 0:
+        return None
+    return float(np.corrcoef(one, other)[0, 1])
+
+
+def label_quality(probs: np.ndarray, labels: np.ndarray, lengths: np.ndarray, split: str) -> dict[str, float | None]:
+    """What a supervisor's labels of a split are worth, by names that end with the split's.
+
+    Args:
+        probs: [N] P(class 1).
+        labels: [N] true classes, 0 or 1.
+        lengths: [N] characters, which labels of no worth often follow.
+        split: its name.
+    """
+    return {
+        f"accuracy_{split}": accuracy(probs, labels),
+        f"certainty_{split}": certainty(probs),
+        f"ece_{split}": ece(probs, labels),
+        f"length_correlation_{split}": correlation(probs, lengths),
+    }
+
+
 def auroc(probs: np.ndarray, labels: np.ndarray) -> float | None:
     """Chance that a random example of class 1 has a higher probability than one of class 0; a tie counts half.
 

@@ -107,7 +107,7 @@ STAGES: dict[str, Stage] = {
     "treat": Stage(
         entry="w2s_core.entries.labels:treat",
         outputs=_tables("labels", *TREATED),
-        reads=dict.fromkeys(TREATED, "labels"),
+        reads={**dict.fromkeys(TREATED, "labels"), "truth": "rows"},
     ),
     "combine": Stage(
         entry="w2s_core.entries.labels:combine",

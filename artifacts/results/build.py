@@ -41,6 +41,9 @@ N_READERS = 16
 OLD_S = 24 * 3600
 """Age at which a reader's copy is nobody's any more."""
 
+OF_TRAINING = ("near_chance", "label_certainty")
+"""Metrics of a training that are columns of the ``scores`` of its model."""
+
 METRICS = ("n", "accuracy", "auroc", "brier", "ece")
 """Metrics that are columns of ``scores``."""
 
@@ -151,7 +154,7 @@ def _fill(connection: duckdb.DuckDBPyConnection, store: Store, kinds: Kinds, sta
         "labels": [],
     }
     curves: list[Curve] = []
-    near_chance = {manifest.key for manifest in manifests if manifest.metrics.get("near_chance")}
+    of_training = {m.key: {name: m.metrics[name] for name in OF_TRAINING if name in m.metrics} for m in manifests}
     for grid in Grids(store).all():
         latest = grid.runs[-1]
         grids.append({"grid": grid.name, "run": latest.id, "started": _utc(latest.started), "state": latest.state})
@@ -162,9 +165,10 @@ def _fill(connection: duckdb.DuckDBPyConnection, store: Store, kinds: Kinds, sta
             if CURVE in manifest.side:
                 curves.append(Curve(node.key, grid.name, node.stage, node.labels))
             if wanted(manifest, "predictions"):
-                metrics = {name: manifest.metrics.get(name) for name in METRICS}
-                is_near = any(source.get("key") in near_chance for source in manifest.inputs.values())
-                scores.append({"grid": grid.name, **node.labels, **metrics, "near_chance": is_near, "key": node.key})
+                metrics = {"near_chance": False, **{name: manifest.metrics.get(name) for name in METRICS}}
+                for source in manifest.inputs.values():
+                    metrics |= of_training.get(source.get("key") or "", {})
+                scores.append({"grid": grid.name, **node.labels, **metrics, "key": node.key})
             for kind in ("predictions", "labels"):
                 copied[kind] += wanted(manifest, kind)
         for pair in latest.pairs:

@@ -45,6 +45,7 @@ CREATE TABLE scores (
     brier DOUBLE,
     ece DOUBLE,
     near_chance BOOLEAN,      -- whether the training of the model said so, see below
+    label_certainty DOUBLE,   -- of the labels that it was trained on: their mean distance from one half
     key VARCHAR
 );
 

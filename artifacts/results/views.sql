@@ -3,17 +3,34 @@
 -- Labels under the names of the stage that nearly all of them are of.
 CREATE VIEW weak_labels AS SELECT key, split, id, prob AS weak_prob FROM labels;
 
+-- What the labels of each supervisor are worth, by split: accuracy, mean distance from one half, calibration error, and
+-- correlation of P(class 1) with the length of the text. NULL for labels of before it was measured.
+CREATE VIEW label_quality AS
+SELECT
+    dataset, coalesce(supervisor, model) AS supervisor, seed, split, key,
+    (metrics ->> ('$.accuracy_' || split))::DOUBLE AS accuracy,
+    (metrics ->> ('$.certainty_' || split))::DOUBLE AS certainty,
+    (metrics ->> ('$.ece_' || split))::DOUBLE AS ece,
+    (metrics ->> ('$.length_correlation_' || split))::DOUBLE AS length_correlation
+FROM nodes
+JOIN (SELECT DISTINCT key, split FROM labels) USING (key)
+WHERE metrics ->> ('$.accuracy_' || split) IS NOT NULL;
+
+-- Labels whose mean distance from one half is less say little. It is 0.5 of labels that are all sure.
+CREATE MACRO least_certainty() AS 0.05;
+
 -- Performance gap recovered, (transfer - weak) / (ceiling - weak): Burns et al. 2023 (arXiv 2312.09390), section 3.
 -- flag: undefined where ceiling <= weak (pgr is NULL); unstable where the gap is below two of its standard errors, or
 -- that error is unknown; NULL where the number is sound. It knows one seed, and so of items only. near_chance: which of
 -- the three trainings (weak, transfer, ceiling) differed from its labels nearly as often as a coin over its last two
--- thirds; see w2s_core/training/curve.py. supervisor_acc is of the labels that the student was given, so that
+-- thirds, see w2s_core/training/curve.py; and the labels, as the student saw them, where they say little: they can be
+-- right and yet so near to one half that a student hardly moves (harden or calibrate them). supervisor_acc is of the labels that the student was given, so that
 -- transfer_acc - supervisor_acc is what generalization gave; pgr_plain is against the ceiling trained the usual way.
 CREATE VIEW pgr AS
 WITH
     accuracies AS (
         -- Two nodes can share a key (a weight of 0 on a loss's extra term trains the same model): count it once.
-        SELECT DISTINCT key, accuracy, near_chance FROM scores WHERE accuracy IS NOT NULL
+        SELECT DISTINCT key, accuracy, near_chance, label_certainty FROM scores WHERE accuracy IS NOT NULL
     ),
     compared AS (
         SELECT
@@ -26,7 +43,8 @@ WITH
             c.accuracy - w.accuracy AS gap,
             w.near_chance AS weak_near,
             t.near_chance AS transfer_near,
-            c.near_chance AS ceiling_near
+            c.near_chance AS ceiling_near,
+            t.label_certainty
         FROM pairs AS p
         JOIN accuracies AS w ON w.key = p.weak_score
         JOIN accuracies AS t ON t.key = p.transfer_score
@@ -44,9 +62,10 @@ SELECT
     nullif(concat_ws(', ',
         CASE WHEN weak_near THEN 'weak' END,
         CASE WHEN transfer_near THEN 'transfer' END,
-        CASE WHEN ceiling_near THEN 'ceiling' END
+        CASE WHEN ceiling_near THEN 'ceiling' END,
+        CASE WHEN label_certainty < least_certainty() THEN 'labels' END
     ), '') AS near_chance,
-    supervisor_acc, ceiling_plain_acc,
+    supervisor_acc, ceiling_plain_acc, label_certainty,
     CASE WHEN ceiling_plain_acc > weak_acc THEN (transfer_acc - weak_acc) / (ceiling_plain_acc - weak_acc) END
         AS pgr_plain
 FROM compared;
@@ -72,7 +91,8 @@ WITH
             nullif(concat_ws(', ',
                 CASE WHEN bool_or(near_chance LIKE '%weak%') THEN 'weak' END,
                 CASE WHEN bool_or(near_chance LIKE '%transfer%') THEN 'transfer' END,
-                CASE WHEN bool_or(near_chance LIKE '%ceiling%') THEN 'ceiling' END
+                CASE WHEN bool_or(near_chance LIKE '%ceiling%') THEN 'ceiling' END,
+                CASE WHEN bool_or(near_chance LIKE '%labels%') THEN 'labels' END
             ), '') AS near_chance
         FROM pgr
         GROUP BY grid, dataset, weak, strong, method

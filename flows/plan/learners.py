@@ -10,6 +10,7 @@ from flows.plan.graph import FromNode
 from w2s_core.config import Frozen
 from w2s_core.methods.losses import Xent
 from w2s_core.methods.stopping import FINAL
+from w2s_core.methods.treatments import TREATMENTS
 from w2s_core.stages import LABELLED, TREATED, model_output
 
 MODEL_PARAMS = (
@@ -100,6 +101,8 @@ def treated(cell: Cell, labels: Labels, treatments: Sequence[Frozen]) -> Labels:
         assert labels.given is not None
         seen = {split: labels.given[split] for split in TREATED}
         params = {"treatment": treatment.model_dump()}
-        node = cell.add("treat", params, seen, supervisor=labels.by, method=params["treatment"]["kind"])
+        is_fitted = TREATMENTS.get(params["treatment"]["kind"]).fit is not None
+        truth = {"truth": cell.rows("validation")} if is_fitted else {}
+        node = cell.add("treat", params, seen | truth, supervisor=labels.by, method=params["treatment"]["kind"])
         labels = labels._replace(given={split: FromNode(node, split) for split in seen})
     return labels

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from w2s_core.metrics import accuracy, auroc, brier, ece
+from w2s_core.metrics import accuracy, auroc, brier, certainty, correlation, ece
 
 examples = st.lists(st.tuples(st.integers(0, 8), st.integers(0, 1)), min_size=1, max_size=40)
 
@@ -43,3 +43,15 @@ def test_ece_is_the_weighted_gap_per_bin(examples: list[tuple[int, int]]) -> Non
 
 def test_certain_and_right_is_perfectly_calibrated() -> None:
     assert ece(np.array([0.0, 1.0, 1.0]), np.array([0, 1, 1])) == 0.0
+
+
+def test_certainty_is_the_mean_distance_from_one_half() -> None:
+    assert certainty(np.array([0.0, 1.0])) == 0.5
+    assert certainty(np.array([0.5, 0.5])) == 0
+    assert certainty(np.array([0.4, 0.9])) == pytest.approx(0.25)
+
+
+def test_nothing_correlates_with_what_never_changes() -> None:
+    assert correlation(np.array([0.5, 0.5]), np.array([3, 4])) is None
+    assert correlation(np.array([0.2, 0.4]), np.array([3, 3])) is None
+    assert correlation(np.array([0.2, 0.4, 0.6]), np.array([9, 6, 3])) == pytest.approx(-1)

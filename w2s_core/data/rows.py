@@ -66,6 +66,12 @@ def _read(path: Path, *columns: str) -> Iterator[pa.RecordBatch]:
     pa.default_memory_pool().release_unused()
 
 
+def text_lengths(rows: Rows) -> np.ndarray:
+    """Characters of each row, [N], passage and prompt together."""
+    counted = [len(passage) + len(prompt) for texts in rows.texts() for passage, prompt in zip(*texts, strict=True)]
+    return np.array(counted)
+
+
 def read_weak_probs(path: Path, ids: list[str]) -> np.ndarray:
     """P(class 1) that a supervisor gave to each of ``ids``, [N] float64, joined by id.
 

@@ -24,6 +24,11 @@ def treat(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Wat
     treatment = TREATMENTS.get(params["treatment"]["kind"])
     settings = treatment.params.model_validate(params["treatment"])
     changed = {}
+    if treatment.fit is not None:
+        validation = read_rows(inputs["truth"])
+        probs = read_weak_probs(inputs["validation"], validation.ids)
+        settings = treatment.fit(two_classes(probs), validation.gt_labels, settings)
+        changed = {f"fitted_{name}": value for name, value in settings.model_dump(exclude={"kind"}).items()}
     for split in TREATED:
         ids, probs = read_labels(inputs[split])
         treated = treatment.of(two_classes(probs), settings)[:, 1]

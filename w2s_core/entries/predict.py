@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from w2s_core.data.rows import Rows, read_groups, read_rows, write_predictions, write_weak_probs
-from w2s_core.metrics import accuracy, auroc, brier, ece
+from w2s_core.data.rows import Rows, read_groups, read_rows, text_lengths, write_predictions, write_weak_probs
+from w2s_core.metrics import accuracy, auroc, brier, ece, label_quality
 from w2s_core.models.classifier import load
 from w2s_core.settings.setting import SETTINGS
 from w2s_core.stages import LABELLED
@@ -22,13 +22,13 @@ from w2s_core.watch import Watch
 def weak_labels(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Watch) -> dict[str, Any]:
     """Let a supervisor label every split that it was not trained on."""
     setting, classifier = SETTINGS.get(params["setting"]), load(inputs["model"])
-    accuracies = {}
+    quality: dict[str, Any] = {}
     for split in LABELLED:
         rows = read_rows(inputs[split])
         weak_probs = predict(setting, classifier, rows, watch)[:, 1]
         write_weak_probs(out / f"{split}.parquet", rows.ids, weak_probs)
-        accuracies[f"accuracy_{split}"] = accuracy(weak_probs, rows.gt_labels)
-    return accuracies
+        quality |= label_quality(weak_probs, rows.gt_labels, text_lengths(rows), split)
+    return quality
 
 
 def score(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Watch) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from w2s_core.data.rows import Rows, read_rows, read_weak_probs, two_classes
-from w2s_core.metrics import accuracy, harden
+from w2s_core.metrics import accuracy, certainty, harden
 from w2s_core.models.classifier import Classifier, build, save
 from w2s_core.settings.setting import SETTINGS, Forward
 from w2s_core.stages import LAST, model_output
@@ -92,6 +92,7 @@ def _train(
         "train_loss": result.train_loss,
         "near_chance": result.near_chance,
         "train_label_accuracy": accuracy(targets, rows.gt_labels),
+        "label_certainty": certainty(targets),
         "validation_accuracy": accuracies["gt_accuracy"],
         **{f"{model_output(stop)}.fraction": best.step / result.n_steps for stop, best in kept},
     }

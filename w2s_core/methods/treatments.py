@@ -22,6 +22,9 @@ class Treatment(NamedTuple):
     """``(probs, params) -> probs``, both [N, C] float64, the rows of one split."""
     params: type[Frozen]
     """Its parameters, with its name as ``kind``."""
+    fit: Callable[[np.ndarray, np.ndarray, Any], Frozen] | None = None
+    """``(probs, truth, params)`` of the supervisor's validation rows, [V, C] float64 and [V] classes, to the ``params``
+    that ``of`` takes, where those are not its parameters themselves."""
 
 
 TREATMENTS: Registry[Treatment] = Registry("label treatment", param="treatment.kind", modules=("w2s_core.methods.*",))
@@ -63,6 +66,41 @@ def temper(probs: np.ndarray, params: Temper) -> np.ndarray:
 
 
 TREATMENTS.register("temper", Treatment(temper, Temper))
+
+
+class Calibrate(Frozen):
+    """Tempered as fits best what the supervisor's validation rows are in truth."""
+
+    kind: Literal["calibrate"] = "calibrate"
+
+
+COLDEST, HOTTEST = 0.01, 100.0
+"""Temperatures between which the best is looked for: labels that are all right would have it at 0."""
+
+ROUNDING = 1e-12
+"""Of those means, in nats: the labels of a low temperature are as certain as those of a lower one."""
+
+N_HALVINGS = 60
+"""After so many, what is left of those bounds is rounding."""
+
+
+def best_temperature(probs: np.ndarray, truth: np.ndarray, params: Calibrate) -> Temper:
+    """The temperature with the greatest likelihood (Guo et al. 2017, section 4.2).
+
+    The likelihood is concave in its inverse: where the mean log-probability of the truth exceeds what the tempered
+    labels expect it to be, they should be more certain.
+    """
+    logs = np.log(probs.clip(np.finfo(float).tiny))
+    of_truth = logs[np.arange(len(truth)), truth].mean()
+    low, high = np.log(COLDEST), np.log(HOTTEST)
+    for _ in range(N_HALVINGS):
+        middle = (low + high) / 2
+        expected = (temper(probs, Temper(temperature=float(np.exp(middle)))) * logs).sum(1).mean()
+        low, high = (low, middle) if of_truth > expected - ROUNDING else (middle, high)
+    return Temper(temperature=float(np.exp((low + high) / 2)))
+
+
+TREATMENTS.register("calibrate", Treatment(temper, Calibrate, fit=best_temperature))
 
 
 class Clip(Frozen):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,16 @@ from artifacts.errors import CorruptArtifact
 from artifacts.identity.keys import JSON
 from tests.toy_grid import ToyGrid, built, rights, rows
 
-OTHERS = {
+OF_OTHERS: dict[str, dict[str, str]] = {
     "judge": {"predictions": "predictions"},
     "combine": {"transfer_train": "labels", "test": "labels"},
     "inspect": {"checks": "checks"},
 }
 """Kinds of what stages put out that nothing here knows."""
+
+
+def others(stage: str, params: Mapping[str, JSON]) -> Mapping[str, str]:
+    return OF_OTHERS.get(stage, {})
 
 
 @pytest.fixture
@@ -25,7 +30,7 @@ def grid(tmp_path: Path) -> ToyGrid:
 
 def test_predictions_land_from_a_stage_of_any_name(grid: ToyGrid) -> None:
     key = grid.score(rights(2, 1), stage="judge", kind="gt", model="small")
-    assert built(grid, "SELECT key, accuracy, model FROM scores", OTHERS) == [
+    assert built(grid, "SELECT key, accuracy, model FROM scores", others) == [
         {"key": key, "accuracy": pytest.approx(2 / 3), "model": "small"}
     ]
     assert rows(grid, "SELECT DISTINCT key, count(*) AS n FROM predictions GROUP BY key") == [{"key": key, "n": 3}]
@@ -33,7 +38,7 @@ def test_predictions_land_from_a_stage_of_any_name(grid: ToyGrid) -> None:
 
 def test_labels_land_from_a_stage_of_any_name(grid: ToyGrid) -> None:
     key = grid.weak_labels(stage="combine", model="small")
-    found = built(grid, "FROM labels ORDER BY split, id", OTHERS)
+    found = built(grid, "FROM labels ORDER BY split, id", others)
     assert found == [
         {"key": key, "split": split, "id": id, "prob": prob}
         for split in ("test", "transfer_train")
@@ -44,7 +49,7 @@ def test_labels_land_from_a_stage_of_any_name(grid: ToyGrid) -> None:
 
 def test_checks_land_from_a_stage_of_any_name(grid: ToyGrid) -> None:
     key = grid.audit("fail", stage="inspect")
-    assert built(grid, "SELECT key, verdict FROM audits", OTHERS) == [{"key": key, "verdict": "fail"}]
+    assert built(grid, "SELECT key, verdict FROM audits", others) == [{"key": key, "verdict": "fail"}]
 
 
 def test_outputs_of_a_stage_that_is_no_more_are_left_out(grid: ToyGrid) -> None:
@@ -89,7 +94,7 @@ def test_scores_of_before_and_of_after_groups_land_together(grid: ToyGrid) -> No
 def test_predictions_that_do_not_say_what_is_right_are_refused(grid: ToyGrid) -> None:
     grid.weak_labels(stage="judge", model="small")
     with pytest.raises(CorruptArtifact, match="w2s store verify"):
-        built(grid, "FROM predictions", {"judge": {"test": "predictions"}})
+        built(grid, "FROM predictions", lambda stage, params: {"test": "predictions"})
 
 
 def test_metrics_that_a_score_does_not_say_are_null_and_it_has_no_pgr(grid: ToyGrid) -> None:

@@ -23,7 +23,7 @@ from tests.places import ROOT
 from tests.toy_grid import ToyGrid, built, rights, rows
 
 TABLES = ("nodes", "scores", "audits", "predictions", "labels", "curves", "pairs", "outcomes", "uncertainty")
-VIEWS = ("weak_labels", "pgr", "pgr_by_pair", "pgr_by_dataset", "pgr_by_method", "agreement")
+VIEWS = ("weak_labels", "label_quality", "pgr", "pgr_by_pair", "pgr_by_dataset", "pgr_by_method", "agreement")
 BUILDER = """
 import sys
 from pathlib import Path
@@ -78,7 +78,7 @@ def test_pgr_is_the_share_of_the_gap_recovered(grid: ToyGrid) -> None:
         "grid": "toy", "dataset": "boolq", "weak": "small", "strong": "large", "method": "xent", "seed": 0,
         "weak_acc": 0.6, "transfer_acc": 0.7, "ceiling_acc": 0.85, "gap": pytest.approx(0.25),
         "pgr": pytest.approx(0.4), "flag": None, "near_chance": None, "supervisor_acc": 0.6, "ceiling_plain_acc": 0.85,
-        "pgr_plain": pytest.approx(0.4),
+        "pgr_plain": pytest.approx(0.4), "label_certainty": None,
     }  # fmt: skip
 
 
@@ -125,7 +125,7 @@ def test_pair_names_the_trainings_that_stayed_near_chance(grid: ToyGrid) -> None
     grid.pair(rights(60, 40), rights(70, 30), rights(85, 15), seed=0)
     grid.pair(rights(60, 40), rights(70, 30), rights(85, 15), seed=1)
     labels: dict[str, JSON] = {"model": "large", "kind": "w2s", "supervisor": "small", "method": "xent", "seed": 1}
-    grid.pairs[1]["transfer_score"] = grid.score(rights(50, 50), near_chance=True, **labels)
+    grid.pairs[1]["transfer_score"] = grid.score(rights(50, 50), training={"near_chance": True}, **labels)
     assert built(grid, "SELECT near_chance FROM pgr ORDER BY seed") == [
         {"near_chance": None},
         {"near_chance": "transfer"},
@@ -214,6 +214,42 @@ def test_supervisor_at_one_half_says_class_0_and_does_not_tie(
     assert row == {"weak_acc": 0.5, "agreement": agreement}
 
 
+@pytest.mark.parametrize(("certainty", "mark"), [(0.014, "labels"), (0.049, "labels"), (0.05, None), (0.3, None)])
+def test_pair_whose_student_saw_labels_that_say_little_is_marked(
+    certainty: float, mark: str | None, grid: ToyGrid
+) -> None:
+    grid.pair(rights(60, 40), rights(70, 30), rights(85, 15))
+    said: dict[str, JSON] = {"near_chance": False, "label_certainty": certainty}
+    labels: dict[str, JSON] = {"model": "large", "kind": "w2s", "supervisor": "small", "method": "soft"}
+    grid.pairs[0]["transfer_score"] = grid.score(rights(50, 50), training=said, **labels)
+
+    assert built(grid, "SELECT near_chance, label_certainty FROM pgr") == [
+        {"near_chance": mark, "label_certainty": certainty}
+    ]
+    assert rows(grid, "SELECT near_chance FROM pgr_by_pair") == [{"near_chance": mark}]
+
+
+def test_quality_of_labels_is_told_by_supervisor_and_split(grid: ToyGrid) -> None:
+    measured: dict[str, JSON] = {
+        "accuracy_test": 0.7, "certainty_test": 0.1, "ece_test": 0.2, "length_correlation_test": None,
+    }  # fmt: skip
+    model = grid.weak_labels(metrics=measured, dataset="boolq", model="small", seed=1)
+    people = grid.weak_labels("import_labels", {"accuracy_transfer_train": 0.9}, dataset="boolq", supervisor="people")
+    grid.weak_labels("treat", dataset="boolq", supervisor="small")
+
+    assert built(grid, "FROM label_quality ORDER BY supervisor") == [
+        {
+            "dataset": "boolq", "supervisor": "people", "seed": None, "split": "transfer_train",
+            "key": people, "accuracy": 0.9, "certainty": None, "ece": None,
+            "length_correlation": None,
+        },
+        {
+            "dataset": "boolq", "supervisor": "small", "seed": 1, "split": "test", "key": model,
+            "accuracy": 0.7, "certainty": 0.1, "ece": 0.2, "length_correlation": None,
+        },
+    ]  # fmt: skip
+
+
 def test_self_training_is_in_scores_and_agreement_but_has_no_pgr(grid: ToyGrid) -> None:
     grid.pair(rights(6, 4), rights(7, 3), None, names=("small", "small"))
     assert built(grid, "FROM pgr") == []
@@ -228,7 +264,7 @@ def test_scores_have_the_labels_of_the_grid(grid: ToyGrid) -> None:
         {
             "grid": "toy", "dataset": "boolq", "kind": "w2s", "model": "large", "half": "transfer_train",
             "supervisor": "small", "method": "xent", "seed": 3, "split": "test", "n": 10, "accuracy": 0.7,
-            "auroc": None, "brier": 0.1, "ece": 0.1, "near_chance": False,
+            "auroc": None, "brier": 0.1, "ece": 0.1, "near_chance": False, "label_certainty": None,
         }
     ]  # fmt: skip
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from tests.tiny_models import toy_rows, write_rows
-from w2s_core.data.rows import Rows, read_labels, write_weak_probs
+from w2s_core.data.rows import Rows, read_labels, two_classes, write_weak_probs
 from w2s_core.entries.labels import combine, import_labels, judge, treat
 from w2s_core.errors import DataError
+from w2s_core.methods.treatments import Calibrate, best_temperature
 from w2s_core.stages import LABELLED
 from w2s_core.watch import Silent
 
@@ -58,6 +59,28 @@ def test_treatment_is_of_what_the_student_sees(tmp_path: Path, out: Path) -> Non
     for split in inputs:
         assert list(read_labels(out / f"{split}.parquet")[1]) == [0.0, 0.0, 1.0, 1.0]
     assert metrics["mean_change_validation"] == pytest.approx((0.2 + 0.5 + 0.499999) / 4)
+
+
+def test_calibrated_labels_are_fitted_on_the_validation_rows_alone_and_joined_by_id(tmp_path: Path, out: Path) -> None:
+    validation = toy_rows(60)
+    rng = np.random.default_rng(0)
+    probs = 0.5 + 0.02 * (validation.gt_labels - 0.5) + rng.normal(0, 0.01, 60)
+    inputs = {
+        "transfer_train": labels(tmp_path / "given" / "transfer_train", {"a": 0.49, "b": 0.5, "c": 0.53}),
+        "validation": labels(
+            tmp_path / "given" / "validation", dict(zip(validation.ids[::-1], probs[::-1], strict=True))
+        ),
+        "truth": write_rows(tmp_path / "validation.parquet", validation),
+    }
+
+    metrics = treat({"treatment": {"kind": "calibrate"}}, inputs, out, Silent())
+
+    fitted = best_temperature(two_classes(probs), validation.gt_labels, Calibrate())
+    assert metrics["fitted_temperature"] == pytest.approx(fitted.temperature)
+    _, treated = read_labels(out / "transfer_train.parquet")
+    odds = np.log(np.array([0.49 / 0.51, 1.0, 0.53 / 0.47])) / fitted.temperature
+    np.testing.assert_allclose(treated, 1 / (1 + np.exp(-odds)))
+    assert treated[0] < 0.3
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -29,13 +30,17 @@ def inputs(tmp_path: Path) -> dict[str, Path]:
 
 def test_supervisor_labels_every_row_of_every_split(inputs: dict[str, Path], tmp_path: Path) -> None:
     metrics = weak_labels(PARAMS, inputs, tmp_path / "out", Silent())
-    assert metrics.keys() == {f"accuracy_{split}" for split in SPLITS}
+    measures = ("accuracy", "certainty", "ece", "length_correlation")
+    assert metrics.keys() == {f"{measure}_{split}" for split in SPLITS for measure in measures}
     for i, split in enumerate(SPLITS):
         table = pq.read_table(tmp_path / "out" / f"{split}.parquet")
         assert [(field.name, str(field.type)) for field in table.schema] == [("id", "string"), ("weak_prob", "double")]
         assert table["id"].to_pylist() == toy_rows(20, i).ids
-        right = (table["weak_prob"].to_numpy() > 0.5) == toy_rows(20, i).gt_labels
-        assert metrics[f"accuracy_{split}"] == right.mean()
+        probs = table["weak_prob"].to_numpy()
+        assert metrics[f"accuracy_{split}"] == ((probs > 0.5) == toy_rows(20, i).gt_labels).mean()
+        [texts] = toy_rows(20, i).texts()
+        lengths = [len(passage + prompt) for passage, prompt in zip(*texts, strict=True)]
+        assert metrics[f"length_correlation_{split}"] == pytest.approx(np.corrcoef(probs, lengths)[0, 1])
 
 
 def test_score_keeps_every_prediction(inputs: dict[str, Path], tmp_path: Path) -> None:

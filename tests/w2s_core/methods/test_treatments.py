@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from w2s_core.methods.treatments import TREATMENTS, Clip, Harden, Temper
+from w2s_core.methods.treatments import (
+    COLDEST,
+    HOTTEST,
+    TREATMENTS,
+    Calibrate,
+    Clip,
+    Harden,
+    Temper,
+    best_temperature,
+)
 
 OF_TWO = [0.0, 1.0, 0.5, 0.2, 0.51, 1e-300]
 
@@ -56,6 +65,41 @@ def test_tempered_log_odds_are_divided_by_the_temperature(temperature: float) ->
     np.testing.assert_allclose(log_odds(tempered), log_odds(probs) / temperature, atol=1e-12)
 
 
+def loss(probs: np.ndarray, truth: np.ndarray, temperature: float) -> float:
+    """Mean negative log-likelihood, of tempered labels."""
+    odds = np.log(probs[:, 1] / probs[:, 0]) / temperature
+    return float(np.mean(np.logaddexp(0, np.where(truth == 1, -odds, odds))))
+
+
+@pytest.mark.parametrize("spread", [0.05, 0.5, 4.0])
+def test_calibrating_takes_the_temperature_of_the_greatest_likelihood(spread: float) -> None:
+    rng = np.random.default_rng(0)
+    odds = rng.normal(0, spread, 400)
+    probs, truth = two(*(1 / (1 + np.exp(-odds)))), (rng.random(400) < 1 / (1 + np.exp(-odds / spread))).astype(int)
+
+    fitted = best_temperature(probs, truth, Calibrate())
+
+    losses = {t: loss(probs, truth, t) for t in fitted.temperature * np.array([0.98, 1.0, 1.02])}
+    assert min(losses, key=lambda t: losses[t]) == fitted.temperature
+    assert fitted.temperature == pytest.approx(spread, rel=0.3)
+
+
+@pytest.mark.parametrize(
+    ("probs", "truth", "temperature"),
+    [
+        ((0.4, 0.6), (0, 1), COLDEST),
+        ((0.4, 0.6), (1, 0), HOTTEST),
+        ((0.0, 1.0), (0, 1), COLDEST),
+        ((0.0, 1.0, 1.0), (0, 1, 0), HOTTEST),
+    ],
+    ids=["all right", "all wrong", "sure and right", "sure and sometimes wrong"],
+)
+def test_temperature_has_bounds(probs: tuple[float, ...], truth: tuple[int, ...], temperature: float) -> None:
+    fitted = best_temperature(two(*probs), np.array(truth), Calibrate())
+
+    assert fitted.temperature == pytest.approx(temperature, rel=1e-6)
+
+
 def test_clipped_labels_have_no_class_below_the_bound_and_others_stay() -> None:
     clipped = TREATMENTS.get("clip").of(two(0.0, 1.0, 0.02, 0.3), Clip(least=0.05))
 
@@ -66,6 +110,8 @@ def test_clipped_labels_have_no_class_below_the_bound_and_others_stay() -> None:
 def test_treated_labels_are_probabilities_in_any_order_of_the_rows(kind: str) -> None:
     treatment, probs = TREATMENTS.get(kind), two(*OF_TWO)
     params = treatment.params()
+    if treatment.fit is not None:
+        params = treatment.fit(probs, np.array([0, 1, 0, 0, 1, 1]), params)
 
     treated = treatment.of(probs, params)
 
