@@ -41,7 +41,7 @@ N_READERS = 16
 OLD_S = 24 * 3600
 """Age at which a reader's copy is nobody's any more."""
 
-OF_TRAINING = ("near_chance", "label_certainty")
+OF_TRAINING = ("near_chance", "label_certainty", "n_parameters")
 """Metrics of a training that are columns of the ``scores`` of its model."""
 
 METRICS = ("n", "accuracy", "auroc", "brier", "ece")
@@ -71,7 +71,13 @@ def build(store: Store, path: Path, kinds: Kinds) -> None:
             connection.execute(sql("schema"))
             statements = _by_name(sql("fill"))
             _fill(connection, store, kinds, statements)
-            for statement in (statements["judged"], statements["outcomes"], sql("uncertainty"), sql("views")):
+            for statement in (
+                statements["judged"],
+                statements["outcomes"],
+                sql("uncertainty"),
+                sql("views"),
+                sql("analyses"),
+            ):
                 connection.execute(statement)
         # A log beside the new file would be taken for its own, and make it unreadable. Whoever wrote it had the old
         # file, which is gone with it; he may go on, and begin another log in the very moment of the renaming.
@@ -84,7 +90,7 @@ def build(store: Store, path: Path, kinds: Kinds) -> None:
 
 
 def sql(name: str) -> str:
-    """``schema``, ``fill``, ``uncertainty`` or ``views``, which are run in this order."""
+    """``schema``, ``fill``, ``uncertainty``, ``views`` or ``analyses``, which are run in this order."""
     return Path(__file__).with_name(f"{name}.sql").read_text(encoding="utf-8")
 
 

@@ -46,6 +46,7 @@ CREATE TABLE scores (
     ece DOUBLE,
     near_chance BOOLEAN,      -- whether the training of the model said so, see below
     label_certainty DOUBLE,   -- of the labels that it was trained on: their mean distance from one half
+    n_parameters BIGINT,      -- of the model
     key VARCHAR
 );
 

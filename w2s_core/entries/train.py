@@ -56,6 +56,7 @@ def _train(
         validation_labels: 0/1 labels of ``validation``, of the kind that is trained on.
     """
     classifier = build(params["model"], inputs.get("base"), params["seed"])
+    n_parameters = sum(parameter.numel() for parameter in classifier.parameters())
     setting = SETTINGS.get(params["setting"])
     held_out = Forward(setting, classifier, setting.encode(validation, classifier, watch.scratch))
 
@@ -93,6 +94,7 @@ def _train(
         "near_chance": result.near_chance,
         "train_label_accuracy": accuracy(targets, rows.gt_labels),
         "label_certainty": certainty(targets),
+        "n_parameters": n_parameters,
         "validation_accuracy": accuracies["gt_accuracy"],
         **{f"{model_output(stop)}.fraction": best.step / result.n_steps for stop, best in kept},
     }

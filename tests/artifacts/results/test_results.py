@@ -23,7 +23,21 @@ from tests.places import ROOT
 from tests.toy_grid import ToyGrid, built, rights, rows
 
 TABLES = ("nodes", "scores", "audits", "predictions", "labels", "curves", "pairs", "outcomes", "uncertainty")
-VIEWS = ("weak_labels", "label_quality", "pgr", "pgr_by_pair", "pgr_by_dataset", "pgr_by_method", "agreement")
+VIEWS = (
+    "weak_labels",
+    "label_quality",
+    "pgr",
+    "pgr_by_pair",
+    "pgr_by_dataset",
+    "pgr_by_method",
+    "agreement",
+    "errors",
+    "paired_probs",
+    "correction_by_confidence",
+    "misfit",
+    "calibration",
+    "inheritance_by_size",
+)
 BUILDER = """
 import sys
 from pathlib import Path
@@ -265,6 +279,7 @@ def test_scores_have_the_labels_of_the_grid(grid: ToyGrid) -> None:
             "grid": "toy", "dataset": "boolq", "kind": "w2s", "model": "large", "half": "transfer_train",
             "supervisor": "small", "method": "xent", "seed": 3, "split": "test", "n": 10, "accuracy": 0.7,
             "auroc": None, "brier": 0.1, "ece": 0.1, "near_chance": False, "label_certainty": None,
+            "n_parameters": None,
         }
     ]  # fmt: skip
 

@@ -74,7 +74,7 @@ def test_ground_truth_training_reports_itself(inputs: dict[str, Path], tmp_path:
     metrics = train_gt(params(), ground_truth(inputs), out(tmp_path), Silent())
     assert metrics.keys() == {
         "n_train", "n_truncated", "n_steps", "train_loss", "near_chance", "train_label_accuracy",
-        "label_certainty",
+        "label_certainty", "n_parameters",
         "validation_accuracy",
     }  # fmt: skip
     assert metrics["near_chance"] is False
