@@ -1,7 +1,7 @@
-"""How good probabilities of class 1 are: accuracy, ranking, calibration.
+"""How good probabilities of class 1 are: accuracy, ranking, calibration; and how much several differ.
 
 Functions of arrays with numpy alone. Performance gap recovered is not here but in SQL, see ``artifacts.results``.
-Letters: N examples.
+Letters: N examples, M supervisors.
 """
 
 from __future__ import annotations
@@ -49,6 +49,14 @@ def label_quality(probs: np.ndarray, labels: np.ndarray, lengths: np.ndarray, sp
         f"ece_{split}": ece(probs, labels),
         f"length_correlation_{split}": correlation(probs, lengths),
     }
+
+
+def disagreement(probs: np.ndarray) -> float:
+    """Mean over pairs of the M supervisors of [M, N] probabilities, at least two: how often their classes differ."""
+    n_supervisors = len(probs)
+    n_ones = harden(probs).sum(0, dtype=np.int64)
+    n_pairs = n_supervisors * (n_supervisors - 1) / 2
+    return float(np.mean(n_ones * (n_supervisors - n_ones)) / n_pairs)
 
 
 def auroc(probs: np.ndarray, labels: np.ndarray) -> float | None:

@@ -112,7 +112,7 @@ STAGES: dict[str, Stage] = {
     "combine": Stage(
         entry="w2s_core.entries.labels:combine",
         outputs=_tables("labels", *LABELLED),
-        reads=dict.fromkeys(LABELLED, "labels"),
+        reads={**dict.fromkeys(LABELLED, "labels"), **{f"rows_{split}": "rows" for split in LABELLED}},
     ),
     "import_labels": Stage(
         entry="w2s_core.entries.labels:import_labels",

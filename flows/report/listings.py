@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from flows.plan.supervisors.supervisor import SUPERVISORS
 from w2s_core.config import Frozen
 from w2s_core.data.datasets import DATASETS
+from w2s_core.methods.ensembles import WAYS
 from w2s_core.methods.losses import LOSSES
 from w2s_core.methods.stopping import STOPS
 from w2s_core.methods.treatments import TREATMENTS
@@ -59,12 +60,13 @@ def models_table() -> pa.Table:
 
 
 def methods_table() -> pa.Table:
-    """One row per loss, treatment of labels, stopping rule, and kind of supervisor: what it is, and what it takes."""
+    """One row per loss, treatment, stopping rule, kind of supervisor and way to combine: what it is and takes."""
     parts: dict[str, dict[str, type[Frozen]]] = {
         "loss": {name: LOSSES.get(name).params for name in LOSSES},
         "labels": {name: TREATMENTS.get(name).params for name in TREATMENTS},
         "stop": {name: STOPS.get(name).params for name in STOPS},
         "supervisor": {name: SUPERVISORS.get(name).spec for name in SUPERVISORS},
+        "by": {name: WAYS.get(name).params for name in WAYS},
     }
     rows = [
         {
@@ -74,7 +76,7 @@ def methods_table() -> pa.Table:
             "settings": ", ".join(
                 _setting(field, info)
                 for field, info in params.model_fields.items()
-                if field not in ("name", "kind", "loss", "rule")
+                if field != "name" and field != _tag(params)
             ),
         }
         for part, entries in parts.items()
@@ -85,9 +87,23 @@ def methods_table() -> pa.Table:
 
 def _setting(field: str, info: FieldInfo) -> str:
     """A field with its default, and what it may be: bounds, or other choices."""
-    text = field if info.is_required() else f"{field} = {info.default}"
+    default = _name(type(info.default)) if isinstance(info.default, Frozen) else info.default
+    text = field if info.is_required() else f"{field} = {default}"
     limits = [*_bounds(info.metadata), *_choices(info.annotation, info.default)]
     return f"{text} ({', '.join(limits)})" if limits else text
+
+
+def _tag(part: type[Frozen]) -> str:
+    """The field that tells a part from others of its kind, which can have one value only."""
+    return next(field for field, info in part.model_fields.items() if _is_fixed(info.annotation))
+
+
+def _is_fixed(annotation: Any) -> bool:
+    return get_origin(annotation) is Literal and len(get_args(annotation)) == 1
+
+
+def _name(part: type[Frozen]) -> str:
+    return str(part.model_fields[_tag(part)].default)
 
 
 def _bounds(metadata: list[Any]) -> list[str]:
@@ -108,5 +124,8 @@ def _choices(annotation: Any, default: Any) -> list[str]:
     if get_origin(annotation) is Annotated:
         return _bounds([m for part in get_args(annotation)[1:] for m in getattr(part, "metadata", [part])])
     if get_origin(annotation) in (Union, types.UnionType):
-        return [choice for part in get_args(annotation) for choice in _choices(part, default)]
+        tables = [part for part in get_args(annotation) if isinstance(part, type) and issubclass(part, Frozen)]
+        others = [_name(table) for table in tables if not isinstance(default, table)]
+        tabled = ["or " + ", ".join(others)] if others else []
+        return tabled + [choice for part in get_args(annotation) for choice in _choices(part, default)]
     return []

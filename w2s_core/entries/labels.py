@@ -11,10 +11,19 @@ from typing import Any
 import numpy as np
 
 from w2s_core.data.given import read_given
-from w2s_core.data.rows import read_groups, read_labels, read_rows, read_weak_probs, two_classes, write_weak_probs
+from w2s_core.data.rows import (
+    read_groups,
+    read_labels,
+    read_rows,
+    read_weak_probs,
+    text_lengths,
+    two_classes,
+    write_weak_probs,
+)
 from w2s_core.entries.predict import write_score
+from w2s_core.methods.ensembles import WAYS
 from w2s_core.methods.treatments import TREATMENTS
-from w2s_core.metrics import accuracy
+from w2s_core.metrics import accuracy, disagreement, label_quality
 from w2s_core.stages import LABELLED, TREATED
 from w2s_core.watch import Watch
 
@@ -38,13 +47,28 @@ def treat(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Wat
 
 
 def combine(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Watch) -> dict[str, Any]:
-    """The mean of the probabilities that several supervisors give."""
-    n_members = len(inputs) // len(LABELLED)
+    """One label of those that several supervisors give, and how good and how different these are.
+
+    The truth is for the metrics; of the labels, only a way that asks for the members' accuracies sees any, that of the
+    validation rows.
+    """
+    way = WAYS.get(params["combine"]["by"])
+    settings = way.params.model_validate(params["combine"])
+    n_members = sum(name.startswith("validation.") for name in inputs)
+    rows = {split: read_rows(inputs[f"rows_{split}"]) for split in LABELLED}
+    given = {
+        split: np.array([read_weak_probs(inputs[f"{split}.{i}"], rows[split].ids) for i in range(n_members)])
+        for split in LABELLED
+    }  # [M, N] each
+    accuracies = {split: np.array([accuracy(p, rows[split].gt_labels) for p in given[split]]) for split in LABELLED}
+    metrics: dict[str, Any] = {"n_members": n_members}
     for split in LABELLED:
-        ids, first = read_labels(inputs[f"{split}.0"])
-        others = [read_weak_probs(inputs[f"{split}.{member}"], ids) for member in range(1, n_members)]
-        write_weak_probs(out / f"{split}.parquet", ids, np.mean([first, *others], axis=0))
-    return {"n_members": n_members}
+        combined = way.of(given[split], accuracies["validation"], settings)
+        write_weak_probs(out / f"{split}.parquet", rows[split].ids, combined)
+        metrics |= label_quality(combined, rows[split].gt_labels, text_lengths(rows[split]), split)
+        metrics[f"member_accuracy_{split}"] = float(accuracies[split].mean())
+        metrics[f"disagreement_{split}"] = disagreement(given[split])
+    return metrics
 
 
 def import_labels(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Watch) -> dict[str, Any]:

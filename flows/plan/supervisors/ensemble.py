@@ -1,23 +1,59 @@
-"""Several models of the ladder, whose probabilities are averaged."""
+"""Several models of the ladder, or several finetunings of one, whose labels are combined."""
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from flows.plan.cell import Cell
 from flows.plan.graph import FromNode
 from flows.plan.learners import finetune
 from flows.plan.supervisors.supervisor import SUPERVISORS, Spec, Supervision, Supervisor
-from w2s_core.config import Name
+from w2s_core.config import Frozen, Name
+from w2s_core.methods.ensembles import WAYS, Mean
+from w2s_core.registry import unknown_name
+from w2s_core.stages import LABELLED
+
+APART = 1000
+"""Between the seeds of a model's members, so that those of neighbouring seeds of a grid differ."""
+
+
+def _as_table(way: Any) -> Any:
+    """A name stands for the way of this name with its defaults."""
+    if not isinstance(way, str):
+        return way
+    if way not in WAYS:
+        raise ValueError(unknown_name(WAYS.kind, way, WAYS.names()))
+    return {"by": way}
+
+
+if TYPE_CHECKING:
+    WayChoice = Frozen
+else:
+    WayChoice = Annotated[
+        Union[tuple(WAYS.get(name).params for name in WAYS)],  # noqa: UP007
+        Field(discriminator="by"),
+        BeforeValidator(_as_table),
+    ]
 
 
 class EnsembleSpec(Spec):
-    """The mean of what several finetuned models say."""
+    """What several finetuned models, or several finetunings of one, say together."""
 
     kind: Literal["ensemble"] = "ensemble"
-    models: tuple[Name, ...] = Field(min_length=2, description="Of the ladder, in any order.")
+    models: tuple[Name, ...] = Field(min_length=1, description="Of the ladder, in any order.")
+    by: WayChoice = Field(Mean(), description="How they are combined: a name, or a table with `by` and its settings.")
+    n_seeds: int = Field(
+        1, ge=1, le=100, description="Finetunings of each model: with the cell's seed, and with 1000, 2000, ... more."
+    )
+
+    @model_validator(mode="after")
+    def _several(self) -> EnsembleSpec:
+        if len(self.models) * self.n_seeds < 2:
+            raise ValueError("an ensemble needs at least two members: more models, or n_seeds above 1")
+        return self
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -26,14 +62,20 @@ class EnsembleSpec(Spec):
 
 
 def build(cell: Cell, spec: EnsembleSpec) -> Supervision:
-    """Measured against its strongest member."""
-    members = {name: finetune(cell, name, cell.truth("weak_train")) for name in cell.models if name in spec.models}
-    inputs: dict[str, FromNode] = {}
-    for position, member in enumerate(members.values()):
+    """Measured against its strongest model, finetuned once with the cell's seed.
+
+    That has a part of the ensemble's compute; a single supervisor with all of it is another entry of the grid.
+    """
+    cells = [replace(cell, seed=cell.seed + APART * k) for k in range(spec.n_seeds)]
+    names = [name for name in cell.models if name in spec.models]
+    members = [finetune(each, name, each.truth("weak_train")) for name in names for each in cells]
+    inputs: dict[str, FromNode] = {f"rows_{split}": cell.rows(split) for split in LABELLED}
+    for position, member in enumerate(members):
         given = member.labels().given or {}
         inputs |= {f"{split}.{position}": source for split, source in given.items()}
-    labels = cell.labels_of(cell.add("combine", {}, inputs, supervisor=spec.name), spec.name)
-    return Supervision(labels, cell.judge(labels), reference=list(members.values())[-1].score)
+    combined = cell.add("combine", {"combine": spec.by.model_dump()}, inputs, supervisor=spec.name)
+    labels = cell.labels_of(combined, spec.name)
+    return Supervision(labels, cell.judge(labels), reference=members[-spec.n_seeds].score)
 
 
 SUPERVISORS.register("ensemble", Supervisor(EnsembleSpec, build))

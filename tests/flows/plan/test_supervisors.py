@@ -12,6 +12,7 @@ from artifacts.errors import UsageError
 from flows.plan.graph import FromNode, Graph, Node, Pair
 from flows.plan.load import parse_grid
 from flows.plan.resolve import resolve
+from w2s_core.methods.ensembles import WAYS
 
 MODELS = ["offline-s", "offline-m", "offline-l"]
 ENSEMBLE = {"name": "both", "kind": "ensemble", "models": ["offline-m", "offline-s"]}
@@ -32,6 +33,20 @@ def parent(node: Node, name: str) -> Node:
     return source.node
 
 
+def members_of(combined: Node) -> list[Node]:
+    """The labels that an ensemble is made of."""
+    return [node for node in combined.parents if node.stage == "weak_labels"]
+
+
+def combined_in(graph: Graph) -> Node:
+    [node] = [node for node in graph.nodes.values() if node.stage == "combine"]
+    return node
+
+
+def trainings(graph: Graph) -> set[str]:
+    return {node.id for node in graph.nodes.values() if node.stage == "train_gt"}
+
+
 def people(folder: Path) -> dict[str, str]:
     (folder / "sst2.csv").write_text("id,prob\n")
     return {"name": "people", "kind": "labels", "path": str(folder / "{dataset}.csv")}
@@ -44,7 +59,8 @@ def test_ensemble_supervises_what_is_stronger_than_all_of_its_members() -> None:
     combined = parent(student, "labels")
     assert pair.strong == "offline-l"
     assert combined.stage == "combine"
-    assert [n.labels["model"] for n in combined.parents] == ["offline-s", "offline-m"]
+    assert [n.labels["model"] for n in members_of(combined)] == ["offline-s", "offline-m"]
+    assert {n.stage for n in combined.parents} == {"prepare", "weak_labels"}
 
 
 def test_ensemble_is_compared_with_its_strongest_member_and_its_labels_are_judged() -> None:
@@ -59,10 +75,63 @@ def test_ensemble_is_compared_with_its_strongest_member_and_its_labels_are_judge
 
 
 def test_ensemble_adds_no_training_but_its_students() -> None:
-    def trainings(graph: Graph) -> set[str]:
-        return {node.id for node in graph.nodes.values() if node.stage == "train_gt"}
-
     assert trainings(graph_of(supervisors=[ENSEMBLE])) == trainings(graph_of())
+
+
+def test_ensemble_of_seeds_finetunes_each_model_with_the_seed_of_the_cell_and_further_ones() -> None:
+    graph = graph_of(supervisors=[{**ENSEMBLE, "n_seeds": 3}], seeds=[4], pairs=[["both", "offline-l"]])
+
+    members = [(node.labels["model"], node.labels["seed"]) for node in members_of(combined_in(graph))]
+    assert members == [(model, seed) for model in ("offline-s", "offline-m") for seed in (4, 1004, 2004)]
+    for node in members_of(combined_in(graph)):
+        assert parent(node, "model").params["seed"] == node.labels["seed"]
+    assert combined_in(graph).labels["seed"] == 4
+
+
+def test_members_with_the_seed_of_the_cell_are_those_of_plain_pairs() -> None:
+    graph = graph_of(supervisors=[{**ENSEMBLE, "n_seeds": 3}])
+
+    assert len(trainings(graph) - trainings(graph_of())) == 2 * 2
+
+
+def test_members_are_shared_with_cells_and_ensembles_that_have_their_seed() -> None:
+    larger = {**ENSEMBLE, "name": "more", "n_seeds": 3}
+    graph = graph_of(supervisors=[{**ENSEMBLE, "n_seeds": 2}, larger], seeds=[0, 1000])
+
+    # Of seeds 2000 and 3000.
+    assert len(trainings(graph) - trainings(graph_of(seeds=[0, 1000]))) == 2 * 2
+
+
+def test_ensemble_of_one_model_supervises_what_is_stronger_and_is_compared_with_its_plain_training() -> None:
+    graph = graph_of(supervisors=[{"name": "seeds", "kind": "ensemble", "models": ["offline-m"], "n_seeds": 2}])
+
+    [pair] = pairs_of(graph, "seeds")
+    [plain] = pairs_of(graph, "offline-m")
+    assert pair.strong == "offline-l"
+    assert pair.weak_score is plain.weak_score
+
+
+def test_students_of_an_ensemble_keep_the_seed_of_their_cell() -> None:
+    [pair] = pairs_of(graph_of(supervisors=[{**ENSEMBLE, "n_seeds": 2}], seeds=[4]), "both")
+
+    student = parent(pair.transfer_score, "model")
+    assert (student.params["seed"], student.labels["seed"], pair.seed) == (4, 4, 4)
+
+
+def test_ensembles_that_differ_in_how_they_combine_share_their_members() -> None:
+    others = [{**ENSEMBLE, "name": f"by-{by}", "by": by} for by in WAYS]
+    graph = graph_of(supervisors=others)
+
+    combined = [node for node in graph.nodes.values() if node.stage == "combine"]
+    assert [node.params["combine"]["by"] for node in combined] == WAYS.names()
+    assert len({tuple(members_of(node)) for node in combined}) == 1
+
+
+def test_way_to_combine_is_a_name_or_a_table() -> None:
+    named, tabled = (graph_of(supervisors=[{**ENSEMBLE, "by": by}]) for by in ("logits", {"by": "logits"}))
+
+    assert combined_in(named).id == combined_in(tabled).id
+    assert combined_in(named).id != combined_in(graph_of(supervisors=[ENSEMBLE])).id
 
 
 def test_labels_of_a_file_supervise_every_model_and_are_imported_once(tmp_path: Path) -> None:
@@ -96,7 +165,14 @@ def test_pairs_may_name_supervisors() -> None:
         ({"supervisors": [{**ENSEMBLE, "models": ["offline-s", "offline-x"]}]}, "supervisors: both: unknown model"),
         ({"supervisors": [{**ENSEMBLE, "models": ["offline-s"] * 2}]}, "supervisors: both: 'offline-s' stands there"),
         ({"supervisors": [{**ENSEMBLE, "name": "offline-s"}]}, "supervisors: 'offline-s' stands there twice"),
-        ({"supervisors": [{**ENSEMBLE, "models": ["offline-s"]}]}, "supervisors.0.ensemble.models"),
+        ({"supervisors": [{**ENSEMBLE, "models": []}]}, "supervisors.0.ensemble.models"),
+        (
+            {"supervisors": [{**ENSEMBLE, "models": ["offline-s"]}]},
+            "supervisors.0.ensemble: an ensemble needs at least two members: more models, or n_seeds above 1",
+        ),
+        ({"supervisors": [{**ENSEMBLE, "n_seeds": 0}]}, "supervisors.0.ensemble.n_seeds"),
+        ({"supervisors": [{**ENSEMBLE, "by": "logit"}]}, "supervisors.0.ensemble.by: unknown way to combine 'logit'"),
+        ({"supervisors": [{**ENSEMBLE, "by": {"by": "logit"}}]}, "supervisors.0.ensemble.by: "),
         ({"supervisors": [{**ENSEMBLE, "kind": "ensembl"}]}, "supervisors.0"),
     ],
 )
@@ -129,7 +205,7 @@ def test_treated_labels_are_shared_by_methods() -> None:
 
 def test_grid_is_the_same_after_it_went_through_json() -> None:
     fields = {
-        "supervisors": [ENSEMBLE],
+        "supervisors": [{**ENSEMBLE, "by": "majority", "n_seeds": 2}],
         "methods": [{"name": "m", "labels": [{"kind": "harden"}], "loss": {"loss": "kl"}}],
     }
     config = parse_grid({"datasets": ["sst2"], "models": MODELS, **fields}, "test")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flows.report.listings import methods_table
+from w2s_core.methods.ensembles import WAYS
 from w2s_core.methods.losses import LOSSES
 
 
@@ -18,3 +19,10 @@ def test_settings_have_defaults_bounds_and_choices() -> None:
     assert "threshold = half (or match_prior, fixed, buffer)" in settings["logconf"]
     assert "radius = 0.15 (≥ 0, ≤ 1, or midweak)" in settings["window"]
     assert settings["ensemble"].startswith("models")
+    assert "by = mean (or logits, majority, accuracy)" in settings["ensemble"]
+
+
+def test_ways_to_combine_an_ensemble_are_listed() -> None:
+    rows = [row for row in methods_table().to_pylist() if row["part"] == "by"]
+    assert [row["name"] for row in rows] == WAYS.names()
+    assert {row["settings"] for row in rows} == {""}

@@ -35,7 +35,7 @@ def accuracies(project: Project, weak: str) -> dict[str, Any]:
 
 def test_students_of_other_supervisors_land_with_the_accuracy_of_their_labels(tmp_path: Path) -> None:
     project = Project(tmp_path)
-    ensemble = {"name": "both", "kind": "ensemble", "models": ["s", "m"]}
+    ensemble = {"name": "both", "kind": "ensemble", "models": ["s", "m"], "by": "accuracy", "n_seeds": 2}
     supervisors = [label_all(tmp_path, "1"), ensemble]
 
     ran = project.run({**TINY, "models": MODELS, "supervisors": supervisors, "pairs": [["people", "m"], ["both", "l"]]})
@@ -51,6 +51,10 @@ def test_students_of_other_supervisors_land_with_the_accuracy_of_their_labels(tm
         assert found["supervisor_acc"] == judged[name]
         assert found["ceiling_plain_acc"] == found["ceiling_acc"]
     assert accuracies(project, "people")["weak_acc"] == judged["people"]
+    sql = """SELECT (metrics->>'n_members')::INT AS n_members, (metrics->>'accuracy_test')::DOUBLE AS accuracy
+        FROM nodes WHERE stage = 'combine'"""
+    [combined] = run_query(project.home / "results.duckdb", sql).to_pylist()
+    assert combined == {"n_members": 4, "accuracy": judged["both"]}
     # With two classes, the student is right where it agrees with right labels, or differs from wrong ones.
     sql = """SELECT agreement.transfer_acc, agreement_right AS r, agreement_wrong AS w, supervisor_acc AS s
         FROM agreement JOIN pgr USING (grid, dataset, weak, strong, method, seed)"""

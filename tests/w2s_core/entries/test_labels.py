@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.tiny_models import toy_rows, write_rows
-from w2s_core.data.rows import Rows, read_labels, two_classes, write_weak_probs
+from w2s_core.data.rows import Rows, read_labels, text_lengths, two_classes, write_weak_probs
 from w2s_core.entries.labels import combine, import_labels, judge, treat
 from w2s_core.errors import DataError
 from w2s_core.methods.treatments import Calibrate, best_temperature
+from w2s_core.metrics import label_quality
 from w2s_core.stages import LABELLED
 from w2s_core.watch import Silent
 
@@ -29,25 +31,74 @@ def labels(path: Path, probs: dict[str, float]) -> Path:
     return path
 
 
-def test_members_are_averaged_by_id(tmp_path: Path, out: Path) -> None:
-    inputs = {}
-    for split in LABELLED:
-        inputs[f"{split}.0"] = labels(tmp_path / "0" / split, {"a": 0.25, "b": 1.0})
-        inputs[f"{split}.1"] = labels(tmp_path / "1" / split, {"b": 0.5, "a": 0.75})
-
-    assert combine({}, inputs, out, Silent()) == {"n_members": 2}
-
-    for split in LABELLED:
-        ids, probs = read_labels(out / f"{split}.parquet")
-        assert (ids, list(probs)) == (["a", "b"], [0.5, 0.75])
+@pytest.fixture
+def rows(tmp_path: Path) -> dict[str, tuple[Path, Rows]]:
+    split_rows = {split: toy_rows(6, seed=i) for i, split in enumerate(LABELLED)}
+    return {split: (write_rows(tmp_path / f"{split}.parquet", r), r) for split, r in split_rows.items()}
 
 
-def test_members_that_labelled_other_rows_are_refused(tmp_path: Path, out: Path) -> None:
-    inputs = {f"{split}.0": labels(tmp_path / "0" / split, {"a": 0.25}) for split in LABELLED}
-    inputs |= {f"{split}.1": labels(tmp_path / "1" / split, {"b": 0.25}) for split in LABELLED}
+def members(rows: dict[str, tuple[Path, Rows]], probs: dict[str, np.ndarray]) -> dict[str, Path]:
+    """The inputs of ``combine``, from [M, N] per split; files of labels are in another order than the rows."""
+    inputs = {f"rows_{split}": path for split, (path, _) in rows.items()}
+    for split, (path, r) in rows.items():
+        for i, given in enumerate(probs[split]):
+            by_id = dict(reversed(list(zip(r.ids, given, strict=True))))
+            inputs[f"{split}.{i}"] = labels(path.parent / str(i) / split, by_id)
+    return inputs
 
-    with pytest.raises(DataError, match="no weak label, such as 'a'"):
-        combine({}, inputs, out, Silent())
+
+def drawn(rows: dict[str, tuple[Path, Rows]], n_members: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(7)
+    return {split: rng.choice([0.0, 0.2, 0.5, 0.6, 1.0], (n_members, len(r))) for split, (_, r) in rows.items()}
+
+
+def test_members_are_combined_by_id_in_the_order_of_the_rows(rows: dict[str, tuple[Path, Rows]], out: Path) -> None:
+    probs = drawn(rows, 3)
+
+    combine({"combine": {"by": "mean"}}, members(rows, probs), out, Silent())
+
+    for split, (_, r) in rows.items():
+        ids, combined = read_labels(out / f"{split}.parquet")
+        assert ids == r.ids
+        assert list(combined) == pytest.approx(sum(probs[split]) / 3)
+
+
+def test_members_weigh_by_their_accuracy_on_validation_in_every_split(
+    rows: dict[str, tuple[Path, Rows]], out: Path
+) -> None:
+    truth = {split: r.gt_labels for split, (_, r) in rows.items()}
+    # The first is right on validation alone, the second everywhere else.
+    probs = {split: np.stack([1 - t, t] if split != "validation" else [t, 1 - t]) * 1.0 for split, t in truth.items()}
+
+    metrics = combine({"combine": {"by": "accuracy"}}, members(rows, probs), out, Silent())
+
+    assert [metrics[f"accuracy_{split}"] for split in LABELLED] == [0.0, 1.0, 0.0]
+
+
+def test_metrics_of_an_ensemble_are_of_it_its_members_and_their_pairs(
+    rows: dict[str, tuple[Path, Rows]], out: Path
+) -> None:
+    probs = drawn(rows, 4)
+
+    metrics = combine({"combine": {"by": "mean"}}, members(rows, probs), out, Silent())
+
+    expected: dict[str, Any] = {"n_members": 4}
+    for split, (_, r) in rows.items():
+        expected |= label_quality(probs[split].mean(0), r.gt_labels, text_lengths(r), split)
+        votes = probs[split] > 0.5
+        pairs = [(a, b) for i, a in enumerate(votes) for b in votes[i + 1 :]]
+        expected[f"accuracy_{split}"] = np.mean((probs[split].mean(0) > 0.5) == r.gt_labels)
+        expected[f"member_accuracy_{split}"] = np.mean([np.mean(vote == r.gt_labels) for vote in votes])
+        expected[f"disagreement_{split}"] = np.mean([np.mean(a != b) for a, b in pairs])
+    assert metrics == pytest.approx(expected)
+
+
+def test_members_that_labelled_other_rows_are_refused(rows: dict[str, tuple[Path, Rows]], out: Path) -> None:
+    inputs = members(rows, drawn(rows, 2))
+    labels(inputs["transfer_train.1"], {"b": 0.25})
+
+    with pytest.raises(DataError, match=r"6 of 6 rows have no weak label, such as 'row-0-0'"):
+        combine({"combine": {"by": "mean"}}, inputs, out, Silent())
 
 
 def test_treatment_is_of_what_the_student_sees(tmp_path: Path, out: Path) -> None:
@@ -81,12 +132,6 @@ def test_calibrated_labels_are_fitted_on_the_validation_rows_alone_and_joined_by
     odds = np.log(np.array([0.49 / 0.51, 1.0, 0.53 / 0.47])) / fitted.temperature
     np.testing.assert_allclose(treated, 1 / (1 + np.exp(-odds)))
     assert treated[0] < 0.3
-
-
-@pytest.fixture
-def rows(tmp_path: Path) -> dict[str, tuple[Path, Rows]]:
-    split_rows = {split: toy_rows(6, seed=i) for i, split in enumerate(LABELLED)}
-    return {split: (write_rows(tmp_path / f"{split}.parquet", r), r) for split, r in split_rows.items()}
 
 
 def test_labels_of_a_file_are_those_of_the_prepared_rows(
