@@ -13,6 +13,7 @@ from flows.plan.supervisors.supervisor import SUPERVISORS
 from w2s_core.config import Frozen
 from w2s_core.data.datasets import DATASETS
 from w2s_core.methods.losses import LOSSES
+from w2s_core.methods.mistakes import STRUCTURES
 from w2s_core.methods.stopping import STOPS
 from w2s_core.methods.treatments import TREATMENTS
 from w2s_core.models.catalog import LADDERS, MODELS
@@ -59,12 +60,16 @@ def models_table() -> pa.Table:
 
 
 def methods_table() -> pa.Table:
-    """One row per loss, treatment of labels, stopping rule, and kind of supervisor: what it is, and what it takes."""
+    """One row per loss, treatment of labels, stopping rule, kind of supervisor and structure of errors.
+
+    Each with what it is, and what it takes.
+    """
     parts: dict[str, dict[str, type[Frozen]]] = {
         "loss": {name: LOSSES.get(name).params for name in LOSSES},
         "labels": {name: TREATMENTS.get(name).params for name in TREATMENTS},
         "stop": {name: STOPS.get(name).params for name in STOPS},
         "supervisor": {name: SUPERVISORS.get(name).spec for name in SUPERVISORS},
+        "errors": {name: STRUCTURES.get(name).params for name in STRUCTURES},
     }
     rows = [
         {
