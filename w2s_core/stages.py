@@ -119,6 +119,11 @@ STAGES: dict[str, Stage] = {
         outputs=_tables("labels", *LABELLED),
         reads=dict.fromkeys(LABELLED, "rows"),
     ),
+    "simulate": Stage(
+        entry="w2s_core.entries.simulate:simulate",
+        outputs=_tables("labels", *LABELLED),
+        reads={**dict.fromkeys(LABELLED, "rows"), "answers": "labels"},
+    ),
     "judge": Stage(
         entry="w2s_core.entries.labels:judge",
         outputs=PREDICTIONS,

@@ -122,7 +122,7 @@ def show_examples(
 
 @app.command()
 def methods(format: Format = "table", output: Output = None) -> None:
-    """List what methods are made of: losses, treatments of labels, stopping rules; and kinds of supervisors.
+    """List what methods are made of: losses, treatments of labels, stopping rules; kinds of supervisors and errors.
 
     Example: w2s methods
     """

@@ -14,6 +14,7 @@ from w2s_core.config import Frozen
 from w2s_core.data.datasets import DATASETS
 from w2s_core.methods.ensembles import WAYS
 from w2s_core.methods.losses import LOSSES
+from w2s_core.methods.mistakes import STRUCTURES
 from w2s_core.methods.stopping import STOPS
 from w2s_core.methods.treatments import TREATMENTS
 from w2s_core.models.catalog import LADDERS, MODELS
@@ -60,13 +61,14 @@ def models_table() -> pa.Table:
 
 
 def methods_table() -> pa.Table:
-    """One row per loss, treatment, stopping rule, kind of supervisor and way to combine: what it is and takes."""
+    """One row per part of a method or a supervisor: what it is, and what it takes."""
     parts: dict[str, dict[str, type[Frozen]]] = {
         "loss": {name: LOSSES.get(name).params for name in LOSSES},
         "labels": {name: TREATMENTS.get(name).params for name in TREATMENTS},
         "stop": {name: STOPS.get(name).params for name in STOPS},
         "supervisor": {name: SUPERVISORS.get(name).spec for name in SUPERVISORS},
         "by": {name: WAYS.get(name).params for name in WAYS},
+        "errors": {name: STRUCTURES.get(name).params for name in STRUCTURES},
     }
     rows = [
         {

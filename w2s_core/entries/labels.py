@@ -75,9 +75,11 @@ def import_labels(params: dict[str, Any], inputs: dict[str, Path], out: Path, wa
     """Labels from a file of the user's, which has to hold those of all prepared rows and of no others."""
     rows = {split: read_rows(inputs[split]) for split in LABELLED}
     given = read_given(inputs["file"], {split: rows[split].ids for split in LABELLED})
+    quality: dict[str, Any] = {}
     for split in LABELLED:
         write_weak_probs(out / f"{split}.parquet", rows[split].ids, given[split])
-    return {f"accuracy_{split}": accuracy(given[split], rows[split].gt_labels) for split in LABELLED}
+        quality |= label_quality(given[split], rows[split].gt_labels, text_lengths(rows[split]), split)
+    return quality
 
 
 def judge(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Watch) -> dict[str, Any]:

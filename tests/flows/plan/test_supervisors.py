@@ -150,6 +150,49 @@ def test_file_that_is_not_there_is_one_line_that_says_where_its_rows_are_from(tm
     assert "`w2s show sst2 --ids --grid GRID`" in str(refusal.value)
 
 
+def simulated(errors: Any = "uniform", **fields: Any) -> dict[str, Any]:
+    return {"name": "sim", "kind": "simulated", "accuracy": 0.7, "errors": errors, **fields}
+
+
+def test_simulated_labels_supervise_every_model_and_are_measured_against_themselves() -> None:
+    pairs = pairs_of(graph_of(supervisors=[simulated()]), "sim")
+
+    assert [pair.strong for pair in pairs] == MODELS
+    assert {pair.weak_score.stage for pair in pairs} == {"judge"}
+    assert {pair.supervisor_score for pair in pairs} == {None}
+
+
+@pytest.mark.parametrize(
+    ("errors", "model"),
+    [
+        ("hardness", "offline-l"),
+        ("real", "offline-s"),
+        ({"kind": "real", "model": "offline-m"}, "offline-m"),
+        ("longest", None),
+    ],
+)
+def test_simulated_errors_follow_a_model_that_learned_from_the_supervisors_half(errors: Any, model: str | None) -> None:
+    graph = graph_of(supervisors=[simulated(errors)], pairs=[["sim", "offline-l"]])
+
+    [simulate] = [node for node in graph.nodes.values() if node.stage == "simulate"]
+    asked = [node for node in simulate.parents if node.stage == "weak_labels"]
+    assert [node.labels["model"] for node in asked] == [model] * (model is not None)
+    assert all(parent(node, "model").labels["half"] == "weak_train" for node in asked)
+
+
+def test_simulated_labels_are_the_same_node_whether_their_model_is_named_or_not() -> None:
+    by_name = simulated({"kind": "real", "model": "offline-s"}, name="named")
+    graph = graph_of(supervisors=[simulated("real"), by_name], seeds=[0, 1])
+
+    assert [node.stage for node in graph.nodes.values()].count("simulate") == 2
+
+
+def test_simulated_grid_is_the_same_after_it_went_through_json() -> None:
+    config = parse_grid({"datasets": ["sst2"], "supervisors": [simulated("hardness")]}, "test")
+
+    assert parse_grid(json.loads(config.model_dump_json()), "again") == config
+
+
 def test_pairs_may_name_supervisors() -> None:
     graph = graph_of(supervisors=[ENSEMBLE], pairs=[["both", "offline-l"]])
 
@@ -174,6 +217,14 @@ def test_pairs_may_name_supervisors() -> None:
         ({"supervisors": [{**ENSEMBLE, "by": "logit"}]}, "supervisors.0.ensemble.by: unknown way to combine 'logit'"),
         ({"supervisors": [{**ENSEMBLE, "by": {"by": "logit"}}]}, "supervisors.0.ensemble.by: "),
         ({"supervisors": [{**ENSEMBLE, "kind": "ensembl"}]}, "supervisors.0"),
+        ({"supervisors": [simulated(accuracy=1.5)]}, "supervisors.0.simulated.accuracy: input should be less than or"),
+        ({"supervisors": [simulated(confidence=0.5)]}, "supervisors.0.simulated.confidence: input should be greater"),
+        ({"supervisors": [simulated("reel")]}, "supervisors.0.simulated.errors: "),
+        (
+            {"supervisors": [simulated({"kind": "uniform", "model": "offline-s"})]},
+            "errors.uniform.model: unknown field",
+        ),
+        ({"supervisors": [simulated({"kind": "real", "model": "offline-x"})]}, "supervisors: sim: unknown model of"),
     ],
 )
 def test_supervisor_that_cannot_be_is_one_line_that_names_the_field(fields: dict[str, Any], line: str) -> None:

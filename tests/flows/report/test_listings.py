@@ -19,6 +19,8 @@ def test_settings_have_defaults_bounds_and_choices() -> None:
     assert "threshold = half (or match_prior, fixed, buffer)" in settings["logconf"]
     assert "radius = 0.15 (≥ 0, ≤ 1, or midweak)" in settings["window"]
     assert settings["ensemble"].startswith("models")
+    assert "accuracy (> 0, ≤ 1)" in settings["simulated"]
+    assert settings["hardness"] == "model = None"
     assert "by = mean (or logits, majority, accuracy)" in settings["ensemble"]
 
 

@@ -61,3 +61,19 @@ def test_students_of_other_supervisors_land_with_the_accuracy_of_their_labels(tm
     for row in run_query(project.home / "results.duckdb", sql).to_pylist():
         agreeing, differing = (row["r"] or 0) * row["s"], (1 - (row["w"] or 0)) * (1 - row["s"])
         assert row["transfer_acc"] == pytest.approx(agreeing + differing)
+
+
+def test_simulated_supervisors_have_the_accuracy_that_was_asked_for(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    supervisors = [
+        {"name": kind, "kind": "simulated", "accuracy": 0.75, "errors": kind}
+        for kind in ("cluster", "hardness", "real")
+    ]
+
+    ran = project.run({**TINY, "supervisors": supervisors, "pairs": [[spec["name"], "m"] for spec in supervisors]})
+
+    assert ran.failed == []
+    assert ran.stages["simulate"] == 3
+    for spec in supervisors:
+        found = accuracies(project, spec["name"])
+        assert (found["weak_acc"], found["supervisor_acc"]) == (0.75, 0.75)
