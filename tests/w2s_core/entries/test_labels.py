@@ -143,7 +143,7 @@ def test_labels_of_a_file_are_those_of_the_prepared_rows(
 
     metrics = import_labels({}, {"file": file, **{split: path for split, (path, _) in rows.items()}}, out, Silent())
 
-    assert metrics == {f"accuracy_{split}": 1.0 for split in LABELLED}
+    assert metrics.items() >= {f"accuracy_{split}": 1.0 for split in LABELLED}.items()
     for split, (_, r) in rows.items():
         assert read_labels(out / f"{split}.parquet")[0] == r.ids
 
