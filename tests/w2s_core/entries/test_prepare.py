@@ -246,6 +246,24 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     assert message == "sst2: there must be train rows of both labels, 0 and 1, but there is no row"
 
 
+def test_parts_of_the_students_half_leave_the_supervisors_rows(tmp_path: Path) -> None:
+    halves, parts = (
+        run(tmp_path / f"{n}", sentences(200), sentences(40, start=200), n_parts=n)[0] for n in (1, 2)
+    )  # fmt: skip
+    assert halves["weak_train"] == parts["weak_train"]
+    assert len(parts["transfer_train"]) == len(halves["transfer_train"]) // 2
+
+
+def test_a_half_that_is_too_small_for_its_parts_is_one_line(tmp_path: Path) -> None:
+    message = failure(tmp_path / "a", sentences(100), sentences(40, start=100), n_parts=11)
+    assert message.startswith("data.n_parts: the student's half has 20 rows, and 11 parts need at least 2 each; ")
+
+
+def test_too_few_rows_for_parts_are_one_line(tmp_path: Path) -> None:
+    message = failure(tmp_path / "a", sentences(7), sentences(40, start=100), n_parts=3)
+    assert "usable train rows are left; weak_train, part.1, part.2, transfer_train, validation need at" in message
+
+
 def test_of_few_rows_every_split_gets_two(tmp_path: Path) -> None:
     tables, _ = run(tmp_path / "a", sentences(40), sentences(10, start=40), n_train=10_000, allow_fewer=True)
     assert [len(tables[name]) for name in OUTPUTS] == [17, 19, 2, 10]
