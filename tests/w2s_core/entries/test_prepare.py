@@ -18,6 +18,7 @@ from w2s_core.config import WorldConfig
 from w2s_core.data.sampling import Pool, Row, joined, sample_balanced
 from w2s_core.entries.prepare import collect, prepare
 from w2s_core.errors import DataError
+from w2s_core.hashes import stable_hash
 from w2s_core.watch import Silent
 
 OUTPUTS = ("weak_train", "transfer_train", "validation", "test")
@@ -244,6 +245,17 @@ def test_no_usable_row_is_refused(tmp_path: Path) -> None:
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     message = failure(tmp_path / "a", [], sentences(40))
     assert message == "sst2: there must be train rows of both labels, 0 and 1, but there is no row"
+
+
+def test_one_part_is_the_half_of_before_there_were_parts(tmp_path: Path) -> None:
+    tables, _ = run(tmp_path / "a", questions(100), questions(40, start=100), dataset="sciq", n_parts=1)
+    found = {split: stable_hash(*table["id"].to_pylist())[:12] for split, table in tables.items()}
+    assert found == {
+        "weak_train": "2980462bec0b",
+        "transfer_train": "ec966f5005bb",
+        "validation": "e0b491459965",
+        "test": "7101606280c6",
+    }
 
 
 def test_parts_of_the_students_half_leave_the_supervisors_rows(tmp_path: Path) -> None:
