@@ -83,7 +83,7 @@ class Up(Runs):
             method=method,
         )
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with direct.open(request, timeout=60) as answer:
+        with direct.open(request, timeout=600) as answer:
             return json.loads(answer.read() or "null")
 
     def answers(self) -> bool:

@@ -104,8 +104,8 @@ def treated(cell: Cell, labels: Labels, treatments: Sequence[Frozen]) -> Labels:
         assert labels.given is not None
         seen = {split: labels.given[split] for split in TREATED}
         params = {"treatment": treatment.model_dump()}
-        is_fitted = TREATMENTS.get(params["treatment"]["kind"]).fit is not None
-        truth = {"truth": cell.rows("validation")} if is_fitted else {}
+        truth_of = TREATMENTS.get(params["treatment"]["kind"]).truth_of
+        truth = {} if truth_of is None else {"truth": cell.rows(truth_of)}
         node = cell.add("treat", params, seen | truth, supervisor=labels.by, method=params["treatment"]["kind"])
         labels = labels._replace(given={split: FromNode(node, split) for split in seen})
     return labels

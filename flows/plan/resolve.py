@@ -152,7 +152,8 @@ def resolve_methods(config: GridConfig) -> list[MethodConfig]:
 
 
 def _marked(method: MethodConfig) -> MethodConfig:
-    is_oracle = STOPS.get(method.stop.model_dump()["rule"]).is_oracle
+    treatments = [TREATMENTS.get(treatment.model_dump()["kind"]) for treatment in method.labels]
+    is_oracle = STOPS.get(method.stop.model_dump()["rule"]).is_oracle or any(t.is_oracle for t in treatments)
     return (
         method
         if not is_oracle or ORACLE in method.name

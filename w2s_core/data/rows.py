@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import compress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,6 +42,19 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+def only(rows: Rows, kept: np.ndarray) -> Rows:
+    """Those of ``rows`` where ``kept``, [N] bool, is true."""
+
+    def texts() -> Iterator[Texts]:
+        start = 0
+        for some in rows.texts():
+            here = kept[start : start + len(some.passages)]
+            start += len(here)
+            yield Texts(*(list(compress(column, here)) for column in some))
+
+    return rows if kept.all() else Rows(list(compress(rows.ids, kept)), rows.gt_labels[kept], texts)
 
 
 def read_rows(path: Path) -> Rows:
@@ -89,6 +103,15 @@ def read_weak_probs(path: Path, ids: list[str]) -> np.ndarray:
     return table["weak_prob"].take(places).to_numpy().copy()  # writable, which torch asks for
 
 
+def read_weights(path: Path, ids: list[str]) -> np.ndarray:
+    """Whether each of ``ids``, which have labels, is to be trained on: 1, or 0, [N] float64."""
+    if "weight" not in pq.read_schema(path).names:
+        return np.ones(len(ids))
+    table = pq.read_table(path, columns=["id", "weight"])
+    weights: np.ndarray = table["weight"].take(pc.index_in(pa.array(ids, pa.string()), table["id"])).to_numpy().copy()
+    return weights
+
+
 def read_labels(path: Path) -> tuple[list[str], np.ndarray]:
     """The ids of one split's labels, and P(class 1) of each, [N] float64."""
     table = pq.read_table(path, columns=["id", "weak_prob"])
@@ -100,9 +123,11 @@ def two_classes(probs: np.ndarray) -> np.ndarray:
     return np.stack([1 - probs, probs], axis=1)
 
 
-def write_weak_probs(path: Path, ids: list[str], weak_probs: np.ndarray) -> None:
-    """Write one split's weak labels: id, weak_prob."""
+def write_weak_probs(path: Path, ids: list[str], weak_probs: np.ndarray, weights: np.ndarray | None = None) -> None:
+    """Write one split's weak labels: id, weak_prob; and weight, where a row is dropped, which is 0."""
     columns = {"id": pa.array(ids, pa.string()), "weak_prob": pa.array(weak_probs, pa.float64())}
+    if weights is not None and not weights.all():
+        columns["weight"] = pa.array(weights, pa.float64())
     pq.write_table(pa.table(columns), path, compression="zstd")
 
 

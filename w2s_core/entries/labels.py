@@ -5,6 +5,7 @@ Only files in, files out.
 
 from __future__ import annotations
 
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from w2s_core.data.rows import (
     read_labels,
     read_rows,
     read_weak_probs,
+    read_weights,
     text_lengths,
     two_classes,
     write_weak_probs,
@@ -29,21 +31,33 @@ from w2s_core.watch import Watch
 
 
 def treat(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Watch) -> dict[str, Any]:
-    """Change labels as one treatment says."""
+    """Change labels, or drop rows, as one treatment says; rows that an earlier one has dropped stay as they are."""
     treatment = TREATMENTS.get(params["treatment"]["kind"])
     settings = treatment.params.model_validate(params["treatment"])
-    changed = {}
+    given = {split: read_labels(inputs[split]) for split in TREATED}
+    truth: dict[str, int] = {}
+    if treatment.truth_of is not None:
+        rows = read_rows(inputs["truth"])
+        truth = dict(zip(rows.ids, rows.gt_labels.tolist(), strict=True))
+    metrics: dict[str, Any] = {}
     if treatment.fit is not None:
-        validation = read_rows(inputs["truth"])
-        probs = read_weak_probs(inputs["validation"], validation.ids)
-        settings = treatment.fit(two_classes(probs), validation.gt_labels, settings)
-        changed = {f"fitted_{name}": value for name, value in settings.model_dump(exclude={"kind"}).items()}
-    for split in TREATED:
-        ids, probs = read_labels(inputs[split])
-        treated = treatment.of(two_classes(probs), settings)[:, 1]
-        write_weak_probs(out / f"{split}.parquet", ids, treated)
-        changed[f"mean_change_{split}"] = float(np.abs(treated - probs).mean())
-    return changed
+        probs = read_weak_probs(inputs["validation"], list(truth))
+        settings = treatment.fit(two_classes(probs), np.array(list(truth.values())), settings)
+        metrics = {f"fitted_{name}": value for name, value in settings.model_dump(exclude={"kind"}).items()}
+    for split, (ids, probs) in given.items():
+        weights = read_weights(inputs[split], ids)
+        seen = weights > 0
+        treated = probs.copy()
+        if treatment.of is not None:
+            treated[seen] = treatment.of(two_classes(probs[seen]), settings)[:, 1]
+        if treatment.keep is not None and split == "transfer_train":
+            ids_seen = list(compress(ids, seen))
+            right = np.array([truth[id] for id in ids_seen]) if treatment.is_oracle else None
+            weights[seen] = treatment.keep(two_classes(probs[seen]), ids_seen, right, settings)
+            metrics["n_dropped"] = int(seen.sum() - weights.sum())
+        write_weak_probs(out / f"{split}.parquet", ids, treated, weights)
+        metrics[f"mean_change_{split}"] = float(np.abs(treated - probs).mean())
+    return metrics
 
 
 def combine(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Watch) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from w2s_core.data.rows import Rows, read_rows, read_weak_probs, two_classes
+from w2s_core.data.rows import Rows, only, read_rows, read_weak_probs, read_weights, two_classes
 from w2s_core.metrics import accuracy, certainty, harden
 from w2s_core.models.classifier import Classifier, build, save
 from w2s_core.settings.setting import SETTINGS, Forward
@@ -34,6 +34,8 @@ def train_w2s(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch:
     """Finetune a student on the labels of a weak supervisor; ground truth is only compared with."""
     rows, validation = read_rows(inputs["train"]), read_rows(inputs["validation"])
     weak_probs = read_weak_probs(inputs["labels"], rows.ids)
+    kept = read_weights(inputs["labels"], rows.ids) > 0
+    rows, weak_probs = only(rows, kept), weak_probs[kept]
     labels = harden(read_weak_probs(inputs["validation_labels"], validation.ids))
     metrics, agreement = _train(params, inputs, out, watch, rows, weak_probs, validation, labels)
     return {**metrics, "validation_agreement": agreement}

@@ -5,7 +5,7 @@ Each is one node of a grid's graph, from labels to labels. Letters: N examples, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -18,13 +18,24 @@ from w2s_core.registry import Registry
 class Treatment(NamedTuple):
     """A treatment that a method may name."""
 
-    of: Callable[[np.ndarray, Any], np.ndarray]
-    """``(probs, params) -> probs``, both [N, C] float64, the rows of one split."""
+    of: Callable[[np.ndarray, Any], np.ndarray] | None
+    """``(probs, params) -> probs``, both [N, C] float64, the rows of one split; None: they stay as they are."""
     params: type[Frozen]
     """Its parameters, with its name as ``kind``."""
     fit: Callable[[np.ndarray, np.ndarray, Any], Frozen] | None = None
     """``(probs, truth, params)`` of the supervisor's validation rows, [V, C] float64 and [V] classes, to the ``params``
     that ``of`` takes, where those are not its parameters themselves."""
+    keep: Callable[[np.ndarray, Sequence[str], np.ndarray | None, Any], np.ndarray] | None = None
+    """``(probs, ids, truth, params)`` of the rows that are trained on, [N, C] float64, N ids and [N] classes, to which
+    of them stay, [N] bool; None: all."""
+    truth_of: Literal["validation", "transfer_train"] | None = None
+    """The split whose truth it sees. That of the supervisor's validation rows is the supervisor's to use; what sees
+    that of the rows that are trained on is an oracle, and its method's name says so."""
+
+    @property
+    def is_oracle(self) -> bool:
+        """Whether it sees the truth, which nobody has."""
+        return self.truth_of == "transfer_train"
 
 
 TREATMENTS: Registry[Treatment] = Registry("label treatment", param="treatment.kind", modules=("w2s_core.methods.*",))
@@ -100,7 +111,7 @@ def best_temperature(probs: np.ndarray, truth: np.ndarray, params: Calibrate) ->
     return Temper(temperature=float(np.exp((low + high) / 2)))
 
 
-TREATMENTS.register("calibrate", Treatment(temper, Calibrate, fit=best_temperature))
+TREATMENTS.register("calibrate", Treatment(temper, Calibrate, fit=best_temperature, truth_of="validation"))
 
 
 class Clip(Frozen):

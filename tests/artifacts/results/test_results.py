@@ -75,7 +75,7 @@ def start_builder(grid: ToyGrid, times: int) -> subprocess.Popen[str]:
 
 
 def end(builder: subprocess.Popen[str]) -> None:
-    builder.communicate(timeout=120)
+    builder.communicate(timeout=600)
     assert builder.returncode == 0
 
 

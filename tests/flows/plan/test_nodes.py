@@ -169,6 +169,7 @@ def test_order_of_stopping_rules_makes_no_other_training() -> None:
 def test_method_that_sees_the_truth_is_named_an_oracle() -> None:
     named = {"name": "best", "stop": {"rule": "val_gt"}}
     called = {"name": "oracle-best", "stop": {"rule": "val_gt"}}
-    assert [pair.method for pair in with_methods("val_gt", named, called).pairs] == [
-        "val_gt-oracle", "best-oracle", "oracle-best",
+    dropped = {"name": "clean", "labels": [{"kind": "oracle_drop"}]}
+    assert [pair.method for pair in with_methods("val_gt", named, called, dropped, "calibrate").pairs] == [
+        "val_gt-oracle", "best-oracle", "oracle-best", "clean-oracle", "calibrate",
     ]  # fmt: skip

@@ -21,7 +21,7 @@ from flows.serve.environment import (
 )
 from tests.places import ROOT
 
-TIMEOUT_S = 120
+TIMEOUT_S = 600
 
 SOCKS = "socks5://127.0.0.1:9"
 PLAIN = "http://127.0.0.1:9"

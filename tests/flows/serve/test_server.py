@@ -26,7 +26,7 @@ from flows.serve.environment import profile_api_url
 from tests.homes import TICK
 from tests.places import ROOT
 
-TIMEOUT_S = 120
+TIMEOUT_S = 600
 FLOW_RUN = UUID(int=7)
 
 PROFILES = """

@@ -22,7 +22,7 @@ from tests.tasks.workers.test_pool import wait_until_gone
 from tests.tiny_models import LOSS_PARAMS, model_params, tiny_base, toy_rows, training_params, write_rows
 from tests.up import TICK
 
-TIMEOUT_S = 120
+TIMEOUT_S = 600
 ENDLESS = 10_000
 """Epochs."""
 

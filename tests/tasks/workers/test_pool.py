@@ -18,7 +18,7 @@ from artifacts.identity.keys import JSON
 from tasks.workers.pool import JobFailed, Pool, WorkerDied
 from tests.places import ROOT
 
-TIMEOUT_MS = 20_000
+TIMEOUT_MS = 200_000
 
 
 @pytest.fixture

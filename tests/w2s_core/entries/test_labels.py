@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.tiny_models import toy_rows, write_rows
-from w2s_core.data.rows import Rows, read_labels, text_lengths, two_classes, write_weak_probs
+from w2s_core.data.rows import Rows, read_labels, read_weights, text_lengths, two_classes, write_weak_probs
 from w2s_core.entries.labels import combine, import_labels, judge, treat
 from w2s_core.errors import DataError
 from w2s_core.methods.treatments import Calibrate, best_temperature
@@ -29,6 +29,33 @@ def labels(path: Path, probs: dict[str, float]) -> Path:
     path.parent.mkdir(exist_ok=True)
     write_weak_probs(path, list(probs), np.array(list(probs.values())))
     return path
+
+
+def test_filters_drop_rows_that_are_trained_on_and_those_after_them_see_what_is_left(tmp_path: Path, out: Path) -> None:
+    train = toy_rows(8)
+    probs = np.array([0.6, 0.7, 0.8, 0.9, 0.4, 0.3, 0.2, 0.1])
+    given = dict(zip(train.ids, probs, strict=True))
+    inputs = {split: labels(tmp_path / "given" / split, given) for split in ("transfer_train", "validation")}
+
+    metrics = treat({"treatment": {"kind": "confident", "drop": 0.25}}, inputs, out, Silent())
+
+    assert (metrics["n_dropped"], metrics["mean_change_transfer_train"]) == (2, 0)
+    first = out / "transfer_train.parquet"
+    assert read_weights(first, train.ids).tolist() == [0, 1, 1, 1, 0, 1, 1, 1]
+    assert read_weights(out / "validation.parquet", train.ids).tolist() == [1] * 8
+    (tmp_path / "again").mkdir()
+    oracle = {"kind": "oracle_drop", "drop": 0.34}
+    truth = {"truth": write_rows(tmp_path / "train.parquet", train)}
+    inputs = {split: out / f"{split}.parquet" for split in inputs}
+    assert treat({"treatment": oracle}, inputs | truth, tmp_path / "again", Silent())["n_dropped"] == 2
+    (tmp_path / "last").mkdir()
+    inputs = {split: tmp_path / "again" / f"{split}.parquet" for split in inputs}
+    treat({"treatment": {"kind": "harden", "at": "median"}}, inputs, tmp_path / "last", Silent())
+    left = read_weights(tmp_path / "last" / "transfer_train.parquet", train.ids) > 0
+    assert left.sum() == 4
+    _, hardened = read_labels(tmp_path / "last" / "transfer_train.parquet")
+    assert hardened[~left].tolist() == probs[~left].tolist()
+    assert sorted(hardened[left]) == [0, 0, 1, 1]
 
 
 @pytest.fixture

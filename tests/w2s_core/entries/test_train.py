@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.tiny_models import model_params, prob_of_1, tiny_base, toy_rows, training_params, write_rows
-from w2s_core.data.rows import write_weak_probs
+from w2s_core.data.rows import Rows, only, write_weak_probs
 from w2s_core.entries.train import train_gt, train_w2s
 from w2s_core.errors import DataError
 from w2s_core.models.classifier import load
@@ -132,6 +132,25 @@ def test_training_that_stays_near_chance_says_so(inputs: dict[str, Path], tmp_pa
     write_weak_probs(inputs["labels"], rows.ids, coins)
     unlearnable = train_w2s(params(training=training_params(epochs=1)), inputs, out(tmp_path), Silent())
     assert unlearnable["near_chance"] is True
+
+
+def test_rows_that_a_filter_dropped_are_not_trained_on(inputs: dict[str, Path], tmp_path: Path) -> None:
+    rows, n_wrong = toy_rows(N_TRAIN), N_TRAIN // 16
+    probs = 0.02 + 0.96 * rows.gt_labels
+    probs[:n_wrong] = 1 - probs[:n_wrong]
+    weights = np.ones(N_TRAIN)
+    weights[:n_wrong] = 0
+    write_weak_probs(inputs["labels"], rows.ids, probs, weights)
+
+    metrics = train_w2s(params(), inputs, out(tmp_path), Silent())
+
+    assert (metrics["n_train"], metrics["train_label_accuracy"]) == (N_TRAIN - n_wrong, 1.0)
+    alone = Rows(rows.ids[n_wrong:], rows.gt_labels[n_wrong:], only(rows, weights > 0).texts)
+    write_rows(inputs["train"], alone)
+    (tmp_path / "again").mkdir()
+    assert train_w2s(params(), inputs, tmp_path / "again", Silent()) == metrics
+    file = "model/model.safetensors"
+    assert (tmp_path / "out" / file).read_bytes() == (tmp_path / "again" / file).read_bytes()
 
 
 RULES = [{"rule": "val_weak"}, {"rule": "val_gt"}, {"rule": "fraction", "at": 0.3}]
