@@ -65,6 +65,18 @@ def _trained(params: Mapping[str, Any]) -> Mapping[str, Output]:
     return {name: Output("model", name) for name in names}
 
 
+def part_names(n_parts: int) -> list[str]:
+    """The parts of the student's half, each for a model of a chain, but the last, which is ``transfer_train``."""
+    return [f"part.{k}" for k in range(1, n_parts)]
+
+
+def _prepared(params: Mapping[str, Any]) -> Mapping[str, Output]:
+    """Tables of rows; datasets of before ``data.n_parts`` have no such parameter."""
+    parts = part_names(params["data"].get("n_parts", 1))
+    names = ["weak_train", *parts, "transfer_train", "validation", "test"]
+    return {name: Output("rows", f"{name}.parquet") for name in names}
+
+
 LABELLED = ("transfer_train", "validation", "test")
 """Splits that a supervisor labels: to train students, to choose among them, and to compare errors."""
 
@@ -75,10 +87,7 @@ PREDICTIONS = _tables("predictions", "predictions")
 
 STAGES: dict[str, Stage] = {
     "pretrain": Stage(entry="w2s_core.entries.pretrain:pretrain", outputs=_trained, runs="training"),
-    "prepare": Stage(
-        entry="w2s_core.entries.prepare:prepare",
-        outputs=_tables("rows", "weak_train", "transfer_train", "validation", "test"),
-    ),
+    "prepare": Stage(entry="w2s_core.entries.prepare:prepare", outputs=_prepared),
     "audit": Stage(entry="w2s_core.entries.audit:audit", outputs=_tables("checks", "checks")),
     "train_gt": Stage(
         entry="w2s_core.entries.train:train_gt",
@@ -152,6 +161,7 @@ ADDED: dict[str, dict[str, Any]] = {
     },
     **{stage: {"setting": "classify"} for stage in ("weak_labels", "score")},
     "treat": {"treatment.at": "half"},
+    **{stage: {"data.n_parts": 1} for stage in ("prepare", "audit")},
 }
 """Per stage, dotted parameter added after the first release to the value it stood for before it existed.
 

@@ -7,7 +7,9 @@ CREATE VIEW weak_labels AS SELECT key, split, id, prob AS weak_prob FROM labels;
 -- correlation of P(class 1) with the length of the text. NULL for labels of before it was measured.
 CREATE VIEW label_quality AS
 SELECT
-    dataset, coalesce(supervisor, model) AS supervisor, seed, split, key,
+    dataset, coalesce(supervisor, model) AS supervisor, seed,
+    -- A part of the student's half that was labelled in its place.
+    CASE WHEN split = 'transfer_train' THEN coalesce(half, split) ELSE split END AS split, key,
     (metrics ->> ('$.accuracy_' || split))::DOUBLE AS accuracy,
     (metrics ->> ('$.certainty_' || split))::DOUBLE AS certainty,
     (metrics ->> ('$.ece_' || split))::DOUBLE AS ece,

@@ -15,7 +15,7 @@ from flows.plan.cell import Cell, Model, ModelSource
 from flows.plan.graph import FromNode, FromPath, Graph, Node, Pair
 from flows.plan.grid import GridConfig, MethodConfig
 from flows.plan.learners import Recipes, finetune, treated
-from flows.plan.supervisors.supervisor import SUPERVISORS, Supervision
+from flows.plan.supervisors.supervisor import supervise
 from w2s_core.config import Frozen, ModelConfig
 from w2s_core.methods.stopping import FINAL
 
@@ -73,6 +73,7 @@ def build_graph(
                 recipe=recipes.recipe,
                 asked=asked[data[dataset].setting],
                 seed=seed,
+                supervisors={spec.name: spec for spec in config.supervisors},
             )
             _add_pairs(cell, config, pairs, methods)
     return graph
@@ -123,7 +124,7 @@ def add_audit(graph: Graph, config: GridConfig, prepared: Node, models: list[tup
 
 def _add_pairs(cell: Cell, config: GridConfig, pairs: list[tuple[str, str]], methods: list[MethodConfig]) -> None:
     # Each asked for once, when its first pair comes: nodes are in the order in which they are to run.
-    supervision = cache(partial(_supervision, cell, config))
+    supervision = cache(partial(supervise, cell))
     ceiling = cache(partial(finetune, cell, labels=cell.truth(config.ceiling_half)))
     stops = _stops(methods)
     for weak, strong in pairs:
@@ -162,12 +163,3 @@ def _stops(methods: list[MethodConfig]) -> dict[str, list[Frozen]]:
     # In one order, whatever that of the methods.
     ordered = {about: [FINAL, *sorted(rules - {FINAL}, key=repr)] for about, rules in shared.items()}
     return {method.name: ordered[method.labels, method.loss] for method in methods}
-
-
-def _supervision(cell: Cell, config: GridConfig, name: str) -> Supervision:
-    """What the supervisor of this name gives: a model of the ladder that is finetuned on truth, or another."""
-    for spec in config.supervisors:
-        if spec.name == name:
-            return SUPERVISORS.get(spec.kind).build(cell, spec)
-    model = finetune(cell, name, cell.truth("weak_train"))
-    return Supervision(model.labels(), model.score)

@@ -6,9 +6,9 @@ Builders add nodes by it and know nothing else: no grid, no store. Pure, as ``gr
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 from artifacts.identity.keys import JSON
 from flows.plan.graph import FromNode, FromPath, Graph, Node
@@ -38,18 +38,25 @@ class Labels(NamedTuple):
     """What a model can learn from."""
 
     half: str
-    """The rows: a half of the training data."""
+    """The rows: a half of the training data, as the cell calls it."""
     by: str | None = None
     """The supervisor; None: the truth."""
     given: Mapping[str, FromNode] | None = None
     """Its labels by split; None: the truth."""
 
 
+class Ask(Protocol):
+    """Asks a model."""
+
+    def __call__(self, of: Cell | None = None) -> Labels:
+        """Its labels of the rows of a cell; of those of its own, where none is named."""
+
+
 class Answers(NamedTuple):
     """A model that has learned."""
 
     score: Node
-    labels: Callable[[], Labels]
+    labels: Ask
     """Its own labels, in the graph from when they are first asked for."""
 
 
@@ -69,10 +76,18 @@ class Cell:
     asked: Mapping[str, JSON]
     """Parameters of whoever asks a model."""
     seed: int
+    supervisors: Mapping[str, Frozen]
+    """What the grid says of its supervisors besides the ladder, by name."""
+    part: str | None = None
+    """The part of the student's half that stands for it here; None: the last one."""
+
+    def on(self, part: str) -> Cell:
+        """The same, where ``part`` stands for the student's half: what is built there labels it, or learns on it."""
+        return replace(self, part=part)
 
     def rows(self, split: str) -> FromNode:
         """The rows of a split."""
-        return FromNode(self.prepared, split)
+        return FromNode(self.prepared, self.part if self.part and split == "transfer_train" else split)
 
     def truth(self, half: str) -> Labels:
         """The right answers of a half."""
@@ -88,9 +103,10 @@ class Cell:
         **labels: JSON,
     ) -> Node:
         """A node of this cell; ``labels`` are what else tables call it, ``seed=None`` where no seed is in it."""
-        return self.graph.add(
-            stage, params, inputs, {"dataset": self.dataset, **labels, "seed": labels.get("seed", self.seed)}, n_devices
-        )
+        # Or nodes would be called alike that differ in the part alone.
+        part = {"half": self.part} if self.part else {}
+        called = {"dataset": self.dataset, **part, **labels, "seed": labels.get("seed", self.seed)}
+        return self.graph.add(stage, params, inputs, called, n_devices)
 
     def labels_of(self, node: Node, by: str) -> Labels:
         """The labels that a node makes of all splits, as those of the supervisor ``by``."""

@@ -61,7 +61,7 @@ class Node:
             labels.get("dataset"),
             self.stage,
             model,
-            None if labels.get("supervisor") else labels.get("half"),
+            None if labels.get("supervisor") and labels.get("half") == "transfer_train" else labels.get("half"),
             labels.get("method"),
             None if seed is None else f"seed {seed}",
         ]

@@ -6,14 +6,15 @@ Data only. Losses, label treatments and kinds of supervisors are those that the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag
 
+from flows.plan.choices import LossChoice, any_of
 from flows.plan.supervisors.supervisor import SUPERVISORS, Spec
 from tasks.runtime import RuntimeConfig
 from w2s_core.config import Frozen, ModelConfig, Name, WorldConfig
-from w2s_core.methods.losses import LOSSES, Xent
+from w2s_core.methods.losses import Xent
 from w2s_core.methods.stopping import FINAL, STOPS
 from w2s_core.methods.treatments import TREATMENTS
 
@@ -23,21 +24,14 @@ def text_or_table(value: Any) -> str:
     return "<text>" if isinstance(value, str) else "<table>"
 
 
-def _any_of(classes: list[type[BaseModel]], field: str) -> Any:
-    """One of several tables, told apart by a field of each."""
-    return Annotated[Union[tuple(classes)], Field(discriminator=field)] if len(classes) > 1 else classes[0]  # noqa: UP007
-
-
 if TYPE_CHECKING:
-    LossChoice = Frozen
     TreatmentChoice = Frozen
     StopChoice = Frozen
     SupervisorChoice = Spec
 else:
-    LossChoice = _any_of([LOSSES.get(name).params for name in LOSSES], "loss")
-    TreatmentChoice = _any_of([TREATMENTS.get(name).params for name in TREATMENTS], "kind")
-    StopChoice = _any_of([STOPS.get(name).params for name in STOPS], "rule")
-    SupervisorChoice = _any_of([SUPERVISORS.get(name).spec for name in SUPERVISORS], "kind")
+    TreatmentChoice = any_of([TREATMENTS.get(name).params for name in TREATMENTS], "kind")
+    StopChoice = any_of([STOPS.get(name).params for name in STOPS], "rule")
+    SupervisorChoice = any_of([SUPERVISORS.get(name).spec for name in SUPERVISORS], "kind")
 
 
 class MethodConfig(Frozen):
@@ -54,6 +48,12 @@ class DataConfig(Frozen):
 
     n_train: int = Field(4_000, ge=4, description="Rows of both halves together.")
     weak_fraction: float = Field(0.5, gt=0, lt=1, description="Share of them in the supervisor's half.")
+    n_parts: int = Field(
+        1,
+        ge=1,
+        le=100,
+        description="Parts of the student's half: one for each model of a chain, the last for students and ceilings.",
+    )
     n_validation: int = Field(500, ge=2)
     n_test: int = Field(1_000, ge=2)
     balance_test: bool = Field(True, description="Drop test rows until both classes are equal.")

@@ -76,8 +76,9 @@ def finetune(
     """
     model = cell.models[name]
     params = cell.recipe(cell.setting, cell.seed, model, loss, stops)
-    inputs = {**model.base, "train": cell.rows(labels.half), "validation": cell.rows("validation")}
-    about: dict[str, JSON] = {"model": name, "half": labels.half}
+    train = cell.rows(labels.half)
+    inputs = {**model.base, "train": train, "validation": cell.rows("validation")}
+    about: dict[str, JSON] = {"model": name, "half": train.output}
     stage, kind = "train_gt", "gt"
     if labels.given is not None:
         stage, kind = "train_w2s", "w2s"
@@ -88,9 +89,11 @@ def finetune(
     scored = {"kind": kind, **about, "supervisor": labels.by, "method": about.get("method"), "seed": cell.seed}
     score = cell.add("score", cell.asked, {"model": trained, "test": cell.rows("test")}, **scored, split="test")
 
-    def own_labels() -> Labels:
-        rows = {split: cell.rows(split) for split in LABELLED}
-        return cell.labels_of(cell.add("weak_labels", cell.asked, {"model": trained, **rows}, model=name), by=name)
+    def own_labels(of: Cell | None = None) -> Labels:
+        there = of or cell
+        rows = {split: there.rows(split) for split in LABELLED}
+        node = there.add("weak_labels", cell.asked, {"model": trained, **rows}, model=name, **called)
+        return there.labels_of(node, by=name)
 
     return Answers(score, own_labels)
 

@@ -180,11 +180,12 @@ def _refuse_repeated(field: str, values: list[Any], instead: str) -> None:
 
 def resolve_pairs(config: GridConfig, ladder: list[str]) -> list[tuple[str, str]]:
     """(supervisor, strong) pairs: weaker means earlier in the ladder, for a supervisor than all of its members."""
-    others = {spec.name: _rank(spec, ladder) for spec in config.supervisors}
     _refuse_repeated("supervisors", [*ladder, *(spec.name for spec in config.supervisors)], RENAME)
+    specs = {spec.name: spec for spec in config.supervisors}
+    others = {name: _place(spec, specs, ladder) for name, spec in specs.items()}
     if config.pairs == "all":
         pairs = [(w, s) for i, w in enumerate(ladder) for s in ladder[i + 1 :]]
-        pairs += [(name, strong) for name, rank in others.items() for strong in ladder[rank + 1 :]]
+        pairs += [(name, strong) for name, place in others.items() for strong in ladder[place.n_below :]]
     else:
         pairs = list(config.pairs)
         _refuse_repeated("pairs", pairs, "once is enough")
@@ -192,7 +193,7 @@ def resolve_pairs(config: GridConfig, ladder: list[str]) -> list[tuple[str, str]
         for name, known in (weak, [*ladder, *others]), (strong, ladder):
             if name not in known:
                 raise UsageError("pairs: " + unknown_name("model of the ladder", name, known))
-        if (others[weak] if weak in others else ladder.index(weak)) >= ladder.index(strong):
+        if ladder.index(strong) < (others[weak].least if weak in others else ladder.index(weak) + 1):
             raise UsageError(
                 f"pairs: [{weak!r}, {strong!r}] is against the ladder's order ({' < '.join(ladder)}); "
                 "the weak model must stand earlier (self_training = true trains a model on its own labels)"
@@ -202,13 +203,33 @@ def resolve_pairs(config: GridConfig, ladder: list[str]) -> list[tuple[str, str]
     return pairs
 
 
-def _rank(spec: Spec, ladder: list[str]) -> int:
-    """Where the last of a supervisor's members stands; -1 where it has none."""
+class _Place(NamedTuple):
+    """Where a supervisor stands in the ladder."""
+
+    n_below: int
+    """Models that are no stronger than all that it needs."""
+    least: int
+    """Position of the first model that a pair may name as its student."""
+
+
+def _place(spec: Spec, specs: Mapping[str, Spec], ladder: list[str], after: tuple[str, ...] = ()) -> _Place:
+    """The place of a supervisor; ``after`` are those that follow it."""
+    if spec.name in after:
+        raise UsageError(f"supervisors: {spec.name}: it learns from itself: {' of '.join((*after, spec.name))}")
     for name in spec.members:
         if name not in ladder:
             raise UsageError(f"supervisors: {spec.name}: {unknown_name('model of the ladder', name, ladder)}")
     _refuse_repeated(f"supervisors: {spec.name}", list(spec.members), "once is enough")
-    return max(map(ladder.index, spec.members), default=-1)
+    first = _Place(0, 0)
+    if (followed := spec.follows) is not None:
+        if followed not in (known := [*ladder, *specs]):
+            raise UsageError(f"supervisors: {spec.name}: {unknown_name('supervisor', followed, known)}")
+        if followed in specs:
+            first = _place(specs[followed], specs, ladder, (*after, spec.name))
+        else:
+            first = _Place(ladder.index(followed) + 1, ladder.index(followed) + 1)
+    n_below = max((ladder.index(name) + 1 for name in spec.members), default=0)
+    return _Place(max(first.n_below, n_below), max(first.least, n_below - spec.teaches_equals))
 
 
 def _data_source(config: GridConfig, name: str, revisions: Revisions) -> DataSource:

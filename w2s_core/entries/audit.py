@@ -105,8 +105,12 @@ def data_checks(collected: Collected) -> Iterator[Check]:
     for split, rows in collected.splits.items():
         yield from _split_checks(split, rows)
     splits = collected.splits
-    halves = [*splits["weak_train"], *splits["transfer_train"]]
-    yield from _shared("halves", splits["transfer_train"], splits["weak_train"], "of transfer_train are in weak_train")
+    earlier, where = splits["weak_train"], "weak_train"
+    for part in [split for split in splits if split.startswith("part.")]:
+        yield from _shared(part, splits[part], earlier, f"of {part} are in {where}")
+        earlier, where = [*earlier, *splits[part]], "weak_train or an earlier part"
+    yield from _shared("halves", splits["transfer_train"], earlier, f"of transfer_train are in {where}")
+    halves = [*earlier, *splits["transfer_train"]]
     yield from _shared("validation", splits["validation"], halves, "of validation are in the halves")
     yield from _shared("test", splits["test"], collected.usable["train"], "of test are in train")
 

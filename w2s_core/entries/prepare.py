@@ -1,4 +1,4 @@
-"""The stage ``prepare``: raw rows to the four tables of examples that every model of a grid shares.
+"""The stage ``prepare``: raw rows to the tables of examples that every model of a grid shares.
 
 How a row becomes examples is in ``datasets`` and ``nlp``, where rows come from in ``sources``, and which of them go
 into which split in ``sampling``.
@@ -24,6 +24,7 @@ from w2s_core.data.sampling import Pool, Row, Split, balanced, joined, sample_an
 from w2s_core.data.sources import SOURCES
 from w2s_core.errors import DataError
 from w2s_core.hashes import stable_hash, stable_int
+from w2s_core.stages import part_names
 from w2s_core.watch import Watch
 
 MAX_MAJORITY = 0.55
@@ -72,7 +73,8 @@ def prepare(params: Mapping[str, Any], inputs: Mapping[str, Path], out: Path, wa
     Args:
         params: ``dataset``, ``source``, ``data_seed`` and ``data`` (a ``DataConfig`` with ``max_chars`` set).
         inputs: for a folder, the raw files of each split: ``train`` and ``test``, or shards such as ``train-0``.
-        out: gets ``weak_train``, ``transfer_train``, ``validation`` and ``test``, as Parquet.
+        out: gets ``weak_train``, ``transfer_train``, ``validation`` and ``test``, as Parquet; for ``n_parts`` above 1
+            also ``part.1`` and so on, the parts of the student's half before its last.
         watch: hears of every table written.
 
     Returns:
@@ -210,10 +212,19 @@ def _balanced(rows: list[Row], max_majority: float, dropped: Counter[str]) -> li
 
 
 def _split_train(name: str, rows: list[Row], data: Mapping[str, Any], seed: int) -> dict[str, Split]:
-    n_weak = round(data["n_train"] * data["weak_fraction"])
+    n_weak, n_parts = round(data["n_train"] * data["weak_fraction"]), data["n_parts"]
+    n_student = data["n_train"] - n_weak
+    # Of equal size: what a division leaves is used nowhere.
+    n_part = n_student // n_parts
+    if n_parts > 1 and n_part < LEAST_ROWS:
+        raise DataError(
+            f"data.n_parts: the student's half has {n_student} rows, and {n_parts} parts need at least {LEAST_ROWS} "
+            "each; ask for fewer parts, or raise data.n_train"
+        )
     sizes = {
         "weak_train": n_weak,
-        "transfer_train": data["n_train"] - n_weak,
+        **dict.fromkeys(part_names(n_parts), n_part),
+        "transfer_train": n_part,
         "validation": data["n_validation"],
     }
     asked = sum(sizes.values())

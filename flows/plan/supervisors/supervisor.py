@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from flows.plan.cell import Cell, Labels
 from flows.plan.graph import Node
+from flows.plan.learners import finetune
 from w2s_core.config import Frozen, Name
 from w2s_core.registry import Registry
 
@@ -24,6 +25,16 @@ class Spec(Frozen):
     def members(self) -> tuple[str, ...]:
         """Models of the ladder that it needs; it supervises those that are stronger than all of them."""
         return ()
+
+    @property
+    def follows(self) -> str | None:
+        """The supervisor that its first model learns from, of the ladder or another."""
+        return None
+
+    @property
+    def teaches_equals(self) -> bool:
+        """Whether a pair may also name the strongest of its members as its student."""
+        return False
 
 
 class Supervision(NamedTuple):
@@ -47,3 +58,12 @@ class Supervisor(NamedTuple):
 SUPERVISORS: Registry[Supervisor] = Registry(
     "kind of supervisor", param="supervisors.kind", modules=("flows.plan.supervisors.*",)
 )
+
+
+def supervise(cell: Cell, name: str) -> Supervision:
+    """What the supervisor of this name gives: a model of the ladder that is finetuned on truth, or another."""
+    spec = cell.supervisors.get(name)
+    if isinstance(spec, Spec):
+        return SUPERVISORS.get(spec.kind).build(cell, spec)
+    model = finetune(cell, name, cell.truth("weak_train"))
+    return Supervision(model.labels(), model.score)

@@ -193,6 +193,114 @@ def test_simulated_grid_is_the_same_after_it_went_through_json() -> None:
     assert parse_grid(json.loads(config.model_dump_json()), "again") == config
 
 
+def chain(*models: str, of: str = "offline-s", name: str = "chain", **fields: Any) -> dict[str, Any]:
+    return {"name": name, "kind": "student", "of": of, "models": models, **fields}
+
+
+def chained(*supervisors: dict[str, Any], n_parts: int = 3, **fields: Any) -> Graph:
+    return graph_of(supervisors=supervisors, data={"n_parts": n_parts}, **fields)
+
+
+def rows_of(node: Node, name: str) -> str:
+    """Which output of ``prepare`` a node reads."""
+    source = node.inputs[name]
+    assert isinstance(source, FromNode)
+    assert source.node.stage == "prepare"
+    return source.output
+
+
+def steps(student: Node) -> list[tuple[str, str, str]]:
+    """Backwards from a student: model, rows that it learns on, and rows that its supervisor labels."""
+    found = []
+    while student.stage == "train_w2s":
+        labels = parent(student, "labels")
+        assert parent(student, "validation_labels") is labels
+        asked = rows_of(labels, "transfer_train")
+        found.append((str(student.labels["model"]), rows_of(student, "train"), asked))
+        student = parent(labels, "model")
+    assert student.stage == "train_gt"
+    return [*found, (str(student.labels["model"]), rows_of(student, "train"), "")]
+
+
+def test_chain_learns_on_a_part_after_the_other_and_labels_the_last() -> None:
+    graph = chained(chain("offline-m", "offline-m"))
+
+    [pair] = pairs_of(graph, "chain")
+    assert pair.strong == "offline-l"
+    assert steps(parent(pair.transfer_score, "model")) == [
+        ("offline-l", "transfer_train", "transfer_train"),
+        ("offline-m", "part.2", "part.2"),
+        ("offline-m", "part.1", "part.1"),
+        ("offline-s", "weak_train", ""),
+    ]
+
+
+def test_chain_is_measured_against_its_first_supervisor_with_the_ceiling_of_the_direct_pair() -> None:
+    graph = chained(chain("offline-m"))
+
+    [pair] = pairs_of(graph, "chain")
+    [direct] = [pair for pair in pairs_of(graph, "offline-s") if pair.strong == "offline-l"]
+    assert pair.weak_score is direct.weak_score
+    assert pair.ceiling_score is direct.ceiling_score
+    assert pair.supervisor_score is not None
+    assert pair.supervisor_score.labels["half"] == "part.1"
+
+
+def test_chain_of_an_ensemble_starts_with_its_labels_of_the_first_part() -> None:
+    graph = chained(ENSEMBLE, chain("offline-m", of="both"), pairs=[["chain", "offline-l"], ["both", "offline-l"]])
+
+    combined = [node for node in graph.nodes.values() if node.stage == "combine"]
+    assert [rows_of(node, "rows_transfer_train") for node in combined] == ["part.1", "transfer_train"]
+    [pair], [direct] = pairs_of(graph, "chain"), pairs_of(graph, "both")
+    assert pair.weak_score is direct.weak_score
+
+
+def test_chain_that_follows_another_takes_the_parts_after_it() -> None:
+    further = chain("offline-m", of="chain", name="further")
+    graph = chained(chain("offline-m"), further, pairs=[["further", "offline-l"]])
+
+    [pair] = graph.pairs
+    assert [rows for _, rows, _ in steps(parent(pair.transfer_score, "model"))] == [
+        "transfer_train", "part.2", "part.1", "weak_train",
+    ]  # fmt: skip
+
+
+def test_chain_that_is_continued_is_shared_with_the_longer_one() -> None:
+    further = chain("offline-m", of="chain", name="further")
+    whole = chain("offline-m", "offline-m", name="whole")
+    once = chained(whole, pairs=[["whole", "offline-l"]])
+    both = chained(chain("offline-m"), further, whole, pairs=[["further", "offline-l"], ["whole", "offline-l"]])
+
+    assert both.nodes.keys() == once.nodes.keys()
+
+
+def test_chain_learns_with_its_loss() -> None:
+    graph = chained(chain("offline-m", loss={"loss": "logconf"}), pairs=[["chain", "offline-l"]])
+
+    trained = [node for node in graph.nodes.values() if node.stage == "train_w2s"]
+    losses = {node.labels["model"]: node.params["loss"]["loss"] for node in trained}
+    assert losses == {"offline-m": "logconf", "offline-l": "xent"}
+
+
+def test_nodes_of_a_chain_are_called_by_their_part() -> None:
+    names = [node.name for node in chained(chain("offline-m", "offline-m")).nodes.values()]
+
+    assert len(names) == len(set(names))
+    assert "sst2 train_w2s offline-s->offline-m part.1 chain seed 0" in names
+    assert "sst2 weak_labels offline-m part.2 chain seed 0" in names
+
+
+def test_pair_may_have_the_model_that_a_chain_repeats_as_its_student() -> None:
+    graph = chained(chain("offline-l", "offline-l"), pairs=[["chain", "offline-l"]])
+
+    [pair] = graph.pairs
+    assert [model for model, *_ in steps(parent(pair.transfer_score, "model"))] == ["offline-l"] * 3 + ["offline-s"]
+
+
+def test_one_part_leaves_every_node_as_it_is() -> None:
+    assert graph_of(data={"n_parts": 1}).nodes.keys() == graph_of().nodes.keys()
+
+
 def test_pairs_may_name_supervisors() -> None:
     graph = graph_of(supervisors=[ENSEMBLE], pairs=[["both", "offline-l"]])
 
@@ -225,6 +333,25 @@ def test_pairs_may_name_supervisors() -> None:
             "errors.uniform.model: unknown field",
         ),
         ({"supervisors": [simulated({"kind": "real", "model": "offline-x"})]}, "supervisors: sim: unknown model of"),
+        (
+            {"supervisors": [chain("offline-m")]},
+            "supervisors: chain: data.n_parts has to be 2 or more, not 1: a part for each of 1 models",
+        ),
+        (
+            {"supervisors": [chain("offline-m"), chain("offline-m", of="chain", name="more")], "data": {"n_parts": 2}},
+            "supervisors: more: data.n_parts has to be 3 or more, not 2",
+        ),
+        ({"supervisors": [chain("offline-x")]}, "supervisors: chain: unknown model of the ladder 'offline-x'"),
+        ({"supervisors": [chain("offline-m", of="offline")]}, "supervisors: chain: unknown supervisor 'offline'; did"),
+        ({"supervisors": [chain("offline-m", of="chain")]}, "supervisors: chain: it learns from itself: chain of ch"),
+        (
+            {"supervisors": [chain("offline-m", of="more"), chain("offline-m", name="more", of="chain")]},
+            "supervisors: chain: it learns from itself: chain of more of chain",
+        ),
+        ({"supervisors": [chain()]}, "supervisors.0.student.models"),
+        ({"supervisors": [chain("offline-l", of="offline-m")], "pairs": [["chain", "offline-m"]]}, "ladder's order"),
+        ({"supervisors": [chain("offline-m", of="offline-l")], "pairs": [["chain", "offline-l"]]}, "ladder's order"),
+        ({"data": {"n_parts": 0}}, "data.n_parts"),
     ],
 )
 def test_supervisor_that_cannot_be_is_one_line_that_names_the_field(fields: dict[str, Any], line: str) -> None:

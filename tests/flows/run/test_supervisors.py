@@ -63,6 +63,30 @@ def test_students_of_other_supervisors_land_with_the_accuracy_of_their_labels(tm
         assert row["transfer_acc"] == pytest.approx(agreeing + differing)
 
 
+def test_chains_train_on_parts_and_land_beside_the_direct_pair(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    supervisors = [{"name": "chain", "kind": "student", "of": "s", "models": ["m", "m"]}]
+    pairs = [["s", "l"], ["chain", "l"]]
+    data = {**TINY["data"], "n_train": 48, "n_parts": 3}
+
+    ran = project.run({**TINY, "models": MODELS, "supervisors": supervisors, "pairs": pairs, "data": data})
+
+    assert ran.failed == []
+    # Those of the chain, and the students of either pair.
+    assert ran.stages["train_w2s"] == 2 + 2
+    direct, found = accuracies(project, "s"), accuracies(project, "chain")
+    assert (found["weak_acc"], found["ceiling_acc"]) == (direct["weak_acc"], direct["ceiling_acc"])
+    sql = "SELECT half, accuracy FROM scores WHERE method = 'chain' ORDER BY half"
+    scores = run_query(project.home / "results.duckdb", sql).to_pylist()
+    assert [row["half"] for row in scores] == ["part.1", "part.2"]
+    assert found["supervisor_acc"] == scores[-1]["accuracy"]
+    sql = "SELECT supervisor, split FROM label_quality WHERE split NOT IN ('validation', 'test') ORDER BY ALL"
+    labelled = run_query(project.home / "results.duckdb", sql).to_pylist()
+    assert [tuple(row.values()) for row in labelled] == [
+        ("m", "part.2"), ("m", "transfer_train"), ("s", "part.1"), ("s", "transfer_train"),
+    ]  # fmt: skip
+
+
 def test_simulated_supervisors_have_the_accuracy_that_was_asked_for(tmp_path: Path) -> None:
     project = Project(tmp_path)
     supervisors = [

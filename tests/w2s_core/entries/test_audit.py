@@ -109,6 +109,13 @@ def test_a_text_in_both_halves_is_shared() -> None:
     assert value(data, "all", "shared.halves.exact") == value(data, "all", "shared.halves.near") == 0.5
 
 
+def test_a_text_in_two_parts_is_shared() -> None:
+    data = collected(transfer_train=rows("e f", "q r"))
+    data.splits["part.1"], data.splits["part.2"] = rows("a b", "q r"), rows("q r", "s t")
+    names = ("part.1", "part.2", "halves")
+    assert [value(data, "all", f"shared.{name}.exact") for name in names] == [0.5, 0.5, 0.5]
+
+
 def test_texts_that_differ_in_punctuation_are_nearly_the_same() -> None:
     data = collected(test=rows("A, b!", "x y"))
     assert value(data, "all", "shared.test.exact") == 0.0

@@ -18,6 +18,7 @@ from w2s_core.config import WorldConfig
 from w2s_core.data.sampling import Pool, Row, joined, sample_balanced
 from w2s_core.entries.prepare import collect, prepare
 from w2s_core.errors import DataError
+from w2s_core.hashes import stable_hash
 from w2s_core.watch import Silent
 
 OUTPUTS = ("weak_train", "transfer_train", "validation", "test")
@@ -244,6 +245,35 @@ def test_no_usable_row_is_refused(tmp_path: Path) -> None:
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     message = failure(tmp_path / "a", [], sentences(40))
     assert message == "sst2: there must be train rows of both labels, 0 and 1, but there is no row"
+
+
+def test_one_part_is_the_half_of_before_there_were_parts(tmp_path: Path) -> None:
+    tables, _ = run(tmp_path / "a", questions(100), questions(40, start=100), dataset="sciq", n_parts=1)
+    found = {split: stable_hash(*table["id"].to_pylist())[:12] for split, table in tables.items()}
+    assert found == {
+        "weak_train": "2980462bec0b",
+        "transfer_train": "ec966f5005bb",
+        "validation": "e0b491459965",
+        "test": "7101606280c6",
+    }
+
+
+def test_parts_of_the_students_half_leave_the_supervisors_rows(tmp_path: Path) -> None:
+    halves, parts = (
+        run(tmp_path / f"{n}", sentences(200), sentences(40, start=200), n_parts=n)[0] for n in (1, 2)
+    )  # fmt: skip
+    assert halves["weak_train"] == parts["weak_train"]
+    assert len(parts["transfer_train"]) == len(halves["transfer_train"]) // 2
+
+
+def test_a_half_that_is_too_small_for_its_parts_is_one_line(tmp_path: Path) -> None:
+    message = failure(tmp_path / "a", sentences(100), sentences(40, start=100), n_parts=11)
+    assert message.startswith("data.n_parts: the student's half has 20 rows, and 11 parts need at least 2 each; ")
+
+
+def test_too_few_rows_for_parts_are_one_line(tmp_path: Path) -> None:
+    message = failure(tmp_path / "a", sentences(7), sentences(40, start=100), n_parts=3)
+    assert "usable train rows are left; weak_train, part.1, part.2, transfer_train, validation need at" in message
 
 
 def test_of_few_rows_every_split_gets_two(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from flows.plan.grid import DataConfig
 from w2s_core.entries.prepare import prepare
+from w2s_core.stages import part_names
 from w2s_core.watch import Silent
 
 OUTPUTS = ("weak_train", "transfer_train", "validation", "test")
@@ -63,21 +64,23 @@ def write(folder: Path, split: str, shards: list[RawRows], suffix: str) -> dict[
 
 
 def prepared(
-    name: str, train: list[RawRows], test: list[RawRows], suffix: str = ".jsonl", data_seed: int = 0
+    name: str, train: list[RawRows], test: list[RawRows], suffix: str = ".jsonl", data_seed: int = 0, n_parts: int = 1
 ) -> dict[str, bytes]:
     """The files that are made of these shards."""
-    data = DataConfig(n_train=40, n_validation=10, n_test=20, max_chars=100, allow_fewer=True).model_dump()
+    sizes = {"n_train": 40, "n_validation": 10, "n_test": 20, "n_parts": n_parts}
+    data = DataConfig(**sizes, max_chars=100, allow_fewer=True).model_dump()
     params = {"dataset": name, "source": {"kind": "folder"}, "data_seed": data_seed, "data": data}
     with tempfile.TemporaryDirectory() as folder:
         inputs = {}
         for split, shards in (("train", train), ("test", test)):
             inputs |= write(Path(folder), split, shards, suffix)
         prepare(params, inputs, Path(folder), Silent())
-        return {split: (Path(folder) / f"{split}.parquet").read_bytes() for split in OUTPUTS}
+        splits = [*OUTPUTS, *part_names(n_parts)]
+        return {split: (Path(folder) / f"{split}.parquet").read_bytes() for split in splits}
 
 
-def tables(name: str, train: RawRows, test: RawRows, data_seed: int) -> dict[str, pa.Table]:
-    files = prepared(name, [train], [test], data_seed=data_seed)
+def tables(name: str, train: RawRows, test: RawRows, data_seed: int, n_parts: int = 1) -> dict[str, pa.Table]:
+    files = prepared(name, [train], [test], data_seed=data_seed, n_parts=n_parts)
     return {split: pq.read_table(pa.BufferReader(content)) for split, content in files.items()}
 
 
@@ -95,9 +98,9 @@ def test_order_shards_repeats_and_kind_of_file_change_no_byte(
 
 
 @settings(max_examples=12, deadline=None)
-@given(datasets(), st.integers(0, 3))
-def test_no_group_is_in_two_splits(rows: tuple[str, RawRows, RawRows], data_seed: int) -> None:
-    groups = [set(table["group"].to_pylist()) for table in tables(*rows, data_seed).values()]
+@given(datasets(), st.integers(0, 3), st.integers(1, 4))
+def test_no_group_is_in_two_splits(rows: tuple[str, RawRows, RawRows], data_seed: int, n_parts: int) -> None:
+    groups = [set(table["group"].to_pylist()) for table in tables(*rows, data_seed, n_parts).values()]
     assert not any(one & other for one, other in itertools.combinations(groups, 2))
 
 
@@ -116,3 +119,14 @@ def test_every_split_has_its_size_and_as_many_of_either_class(
     for table, n in zip(tables(*rows, data_seed).values(), (20, 20, 10, 20), strict=True):
         assert len(table) == n
         assert abs(2 * sum(table["gt_label"].to_pylist()) - n) <= 1
+
+
+@settings(max_examples=12, deadline=None)
+@given(datasets(), st.integers(0, 3), st.sampled_from([2, 5]))
+def test_every_part_has_the_same_size_and_as_many_of_either_class(
+    rows: tuple[str, RawRows, RawRows], data_seed: int, n_parts: int
+) -> None:
+    found = tables(*rows, data_seed, n_parts)
+    for split in [*part_names(n_parts), "transfer_train"]:
+        assert len(found[split]) == 20 // n_parts
+        assert abs(2 * sum(found[split]["gt_label"].to_pylist()) - 20 // n_parts) <= 1
