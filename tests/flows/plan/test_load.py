@@ -13,7 +13,8 @@ from artifacts.errors import UsageError
 from flows.cli.main import app
 from flows.plan.grid import GridConfig
 from flows.plan.load import load_grid, parse_grid, preset_names
-from flows.plan.resolve import resolve
+from flows.plan.resolve import METHODS, resolve
+from flows.plan.supervisors.supervisor import SUPERVISORS
 from w2s_core.methods.losses import LOSSES
 
 GRID = {"datasets": ["sst2"], "models": ["offline-xs", "offline-s"]}
@@ -185,6 +186,13 @@ def test_preset_is_valid(preset: str) -> None:
 
     assert resolve(config, {}).graph.nodes
     assert config.name == preset
+
+
+def test_preset_methods_has_every_method_and_every_kind_of_supervisor_that_needs_no_file() -> None:
+    config = load_grid("methods", {})
+
+    assert set(config.methods) == set(METHODS)
+    assert {spec.kind for spec in config.supervisors} == set(SUPERVISORS) - {"labels"}
 
 
 def test_written_template_is_a_valid_grid(tmp_path: Path) -> None:
