@@ -122,7 +122,7 @@ CODE = {
         ("w2s_core/metrics.py", "(probs - labels) ** 2", "(labels - probs) ** 2"),
         {"score": 3},
     ),
-    "module constant": (("w2s_core/metrics.py", "N_BINS = 15", "N_BINS = 14"), {"score": 3}),
+    "module constant": (("w2s_core/metrics.py", "N_BINS = 15", "N_BINS = 14"), {"weak_labels": 1, "score": 3}),
     "helper of prepare, with the same values": (
         ("w2s_core/entries/prepare.py", "MAX_MAJORITY = 0.55", "MAX_MAJORITY = 0.56"),
         {"prepare": 1},
@@ -132,7 +132,7 @@ CODE = {
         {"pretrain": 2},
     ),
     "entry": (
-        ("w2s_core/entries/predict.py", "accuracies = {}", "accuracies = dict()"),
+        ("w2s_core/entries/predict.py", "quality: dict[str, Any] = {}", "quality: dict[str, Any] = dict()"),
         {"weak_labels": 1},
     ),
     "a loss that no node uses": (("w2s_core/methods/confidence.py", "len(logits) / 2", "len(logits) // 2"), {}),
@@ -258,7 +258,7 @@ def test_helper_edited_while_a_grid_runs_leaves_no_artifact_that_its_code_did_no
     shutil.rmtree(project.home)
     planned = {n["node"]: n["code"] for n in project.plan(grid(project.folder))["nodes"]}
 
-    ran = project.run(grid(project.folder), while_running=CODE["module constant"][0])
+    ran = project.run(grid(project.folder), while_running=CODE["helper of scores alone"][0])
 
     assert len(ran.failed) == 3
     assert all("SourceChanged" in line for line in ran.failed)
