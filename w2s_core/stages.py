@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-Kind = Literal["rows", "model", "labels", "predictions", "checks"]
-"""What an output holds: examples; weights, tokenizer and head; probabilities by id; answers by id; an audit."""
+Kind = Literal["rows", "model", "features", "labels", "predictions", "checks"]
+"""What an output holds: examples; weights, tokenizer and head; vectors by id; probabilities by id; answers by id; an
+audit."""
 
 
 class Output(NamedTuple):
@@ -63,6 +64,11 @@ def _trained(params: Mapping[str, Any]) -> Mapping[str, Output]:
     """Weights by stopping rule; trainings of before ``stop`` have no such parameter."""
     names = [model_output(stop) for stop in params.get("stop", [LAST])]
     return {name: Output("model", name) for name in names}
+
+
+def _asked_for(params: Mapping[str, Any]) -> Mapping[str, Output]:
+    """Features of the splits that the parameters name."""
+    return {split: Output("features", f"{split}.parquet") for split in params["splits"]}
 
 
 def part_names(n_parts: int) -> list[str]:
@@ -132,6 +138,23 @@ STAGES: dict[str, Stage] = {
         entry="w2s_core.entries.simulate:simulate",
         outputs=_tables("labels", *LABELLED),
         reads={**dict.fromkeys(LABELLED, "rows"), "answers": "labels"},
+    ),
+    "features": Stage(
+        entry="w2s_core.entries.features:features",
+        outputs=_asked_for,
+        reads={"model": "model", "base": "model", "weak_train": "rows", **dict.fromkeys(LABELLED, "rows")},
+        runs="model",
+    ),
+    "fit_probe": Stage(
+        entry="w2s_core.entries.probe:fit_probe",
+        outputs=_tables("labels", *LABELLED),
+        reads={
+            "features": "features",
+            "train": "rows",
+            "validation": "rows",
+            "labels": "labels",
+            "validation_labels": "labels",
+        },
     ),
     "judge": Stage(
         entry="w2s_core.entries.labels:judge",

@@ -35,7 +35,7 @@ CREATE TABLE scores (
     kind VARCHAR,             -- gt: trained on ground truth; w2s: trained on weak labels
     model VARCHAR,
     half VARCHAR,
-    supervisor VARCHAR,       -- NULL for gt, as is method
+    supervisor VARCHAR,       -- NULL for gt, as is method; but ceilings that learn otherwise than by finetuning have both
     method VARCHAR,
     seed BIGINT,
     split VARCHAR,

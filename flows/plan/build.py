@@ -14,7 +14,7 @@ from artifacts.identity.keys import JSON
 from flows.plan.cell import Cell, Model, ModelSource
 from flows.plan.graph import FromNode, FromPath, Graph, Node, Pair
 from flows.plan.grid import GridConfig, MethodConfig
-from flows.plan.learners import Recipes, finetune, treated
+from flows.plan.learners import LEARNERS, Lesson, Recipes, finetune, treated
 from flows.plan.supervisors.supervisor import supervise
 from w2s_core.config import Frozen, ModelConfig
 from w2s_core.methods.stopping import FINAL
@@ -125,22 +125,20 @@ def add_audit(graph: Graph, config: GridConfig, prepared: Node, models: list[tup
 def _add_pairs(cell: Cell, config: GridConfig, pairs: list[tuple[str, str]], methods: list[MethodConfig]) -> None:
     # Each asked for once, when its first pair comes: nodes are in the order in which they are to run.
     supervision = cache(partial(supervise, cell))
-    ceiling = cache(partial(finetune, cell, labels=cell.truth(config.ceiling_half)))
+    truth = cell.truth(config.ceiling_half)
+    ceiling = cache(partial(finetune, cell, labels=truth))
     stops = _stops(methods)
     for weak, strong in pairs:
         given = supervision(weak)
-        ceiling_score = None if weak == strong else ceiling(strong).score
+        plain_score = None if weak == strong else ceiling(strong).score
         for method in methods:
             labels = treated(cell, given.labels._replace(by=weak), method.labels)
-            student = finetune(
-                cell,
-                strong,
-                labels,
-                method.loss,
-                stop=method.stop,
-                stops=stops[method.name],
-                method=method.name,
-            )
+            lesson = Lesson(cell, strong, labels, truth, method.loss, method.stop, stops[method.name], method.name)
+            learner = LEARNERS.get(method.learn.kind)
+            student = learner.student(lesson, method.learn)
+            ceiling_score, ceiling_plain_score = plain_score, None
+            if plain_score is not None and learner.ceiling is not None:
+                ceiling_score, ceiling_plain_score = learner.ceiling(lesson, method.learn).score, plain_score
             pair = Pair(
                 dataset=cell.dataset,
                 weak=weak,
@@ -151,6 +149,7 @@ def _add_pairs(cell: Cell, config: GridConfig, pairs: list[tuple[str, str]], met
                 transfer_score=student.score,
                 ceiling_score=ceiling_score,
                 supervisor_score=given.score if given.reference else None,
+                ceiling_plain_score=ceiling_plain_score,
             )
             cell.graph.pairs.append(pair)
 

@@ -1,16 +1,17 @@
 """What a user can ask for: one frozen model that is the TOML file, the flow's parameter and the form in the UI.
 
-Data only. Losses, label treatments and kinds of supervisors are those that the registries hold. Names are checked in
-``flows.plan.resolve``, and ``flows.plan.build`` turns a grid into nodes.
+Data only. Losses, label treatments, learners and kinds of supervisors are those that the registries hold. Names are
+checked in ``flows.plan.resolve``, and ``flows.plan.build`` turns a grid into nodes.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from flows.plan.choices import LossChoice, any_of
+from flows.plan.learners import LEARNERS, Finetune, Learn
 from flows.plan.supervisors.supervisor import SUPERVISORS, Spec
 from tasks.runtime import RuntimeConfig
 from w2s_core.config import Frozen, ModelConfig, Name, WorldConfig
@@ -27,10 +28,12 @@ def text_or_table(value: Any) -> str:
 if TYPE_CHECKING:
     TreatmentChoice = Frozen
     StopChoice = Frozen
+    LearnChoice = Learn
     SupervisorChoice = Spec
 else:
     TreatmentChoice = any_of([TREATMENTS.get(name).params for name in TREATMENTS], "kind")
     StopChoice = any_of([STOPS.get(name).params for name in STOPS], "rule")
+    LearnChoice = any_of([LEARNERS.get(name).spec for name in LEARNERS], "kind")
     SupervisorChoice = any_of([SUPERVISORS.get(name).spec for name in SUPERVISORS], "kind")
 
 
@@ -41,6 +44,16 @@ class MethodConfig(Frozen):
     labels: tuple[TreatmentChoice, ...] = Field((), description="What is done to the labels first, in this order.")
     loss: LossChoice = Xent()
     stop: StopChoice = Field(FINAL, description="Which weights are taken; rules share one training.")
+    learn: LearnChoice = Field(Finetune(), description="How the student learns from the labels.")
+
+    @model_validator(mode="after")
+    def _counts(self) -> MethodConfig:
+        if not self.learn.trains and (self.loss != Xent() or self.stop != FINAL):
+            raise ValueError(
+                f"method {self.name!r}: its learn trains no model on the labels, so loss and stop say nothing; leave "
+                "them out"
+            )
+        return self
 
 
 class DataConfig(Frozen):

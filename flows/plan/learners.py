@@ -1,8 +1,12 @@
-"""How a model learns from labels: supervisors, students and ceilings alike."""
+"""How a model learns from labels: supervisors, students and ceilings alike.
+
+``LEARNERS`` are the ways that a method may name as ``learn``; those that do more than finetune have files of their own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 from artifacts.identity.keys import JSON
 from flows.plan.cell import Answers, Cell, Labels, Model
@@ -11,6 +15,7 @@ from w2s_core.config import Frozen
 from w2s_core.methods.losses import Xent
 from w2s_core.methods.stopping import FINAL
 from w2s_core.methods.treatments import TREATMENTS
+from w2s_core.registry import Registry
 from w2s_core.stages import LABELLED, TREATED, model_output
 
 MODEL_PARAMS = (
@@ -54,7 +59,61 @@ class Recipes:
         return self._known[about]
 
 
-def finetune(
+class Learn(Frozen):
+    """What a method says of how a student learns; each learner adds fields, ``kind`` tells it from the others."""
+
+    kind: str
+
+    @property
+    def trains(self) -> bool:
+        """Whether a model is trained on the labels, so that the method's loss and stopping rule count."""
+        return True
+
+    @property
+    def is_oracle(self) -> bool:
+        """Whether it sees a truth which nobody has; then the method's name says so."""
+        return False
+
+
+class Lesson(NamedTuple):
+    """What a method has a strong model learn, in one cell."""
+
+    cell: Cell
+    name: str
+    """Of the model."""
+    labels: Labels
+    """The supervisor's, treated."""
+    truth: Labels
+    """What its ceiling learns from."""
+    loss: Frozen
+    stop: Frozen
+    stops: Sequence[Frozen]
+    """All that the training is to give."""
+    method: str
+
+
+class Learner(NamedTuple):
+    """A way to learn."""
+
+    spec: type[Learn]
+    student: Callable[[Lesson, Any], Answers]
+    """Learns from the labels."""
+    ceiling: Callable[[Lesson, Any], Answers] | None = None
+    """The same with the truth for labels; None: a finetuned model, whatever the method."""
+
+
+LEARNERS: Registry[Learner] = Registry(
+    "learner", param="learn.kind", modules=("flows.plan.learners", "flows.plan.probes")
+)
+
+
+class Finetune(Learn):
+    """All weights of the model are trained on the labels."""
+
+    kind: Literal["finetune"] = "finetune"
+
+
+def train(
     cell: Cell,
     name: str,
     labels: Labels,
@@ -63,8 +122,8 @@ def finetune(
     stop: Frozen = FINAL,
     stops: Sequence[Frozen] = (FINAL,),
     **called: JSON,
-) -> Answers:
-    """Train all of a model on labels.
+) -> FromNode:
+    """Train all of a model on labels; gives its weights.
 
     Args:
         name: of the model.
@@ -76,16 +135,35 @@ def finetune(
     """
     model = cell.models[name]
     params = cell.recipe(cell.setting, cell.seed, model, loss, stops)
-    train = cell.rows(labels.half)
-    inputs = {**model.base, "train": train, "validation": cell.rows("validation")}
-    about: dict[str, JSON] = {"model": name, "half": train.output}
-    stage, kind = "train_gt", "gt"
+    rows = cell.rows(labels.half)
+    inputs = {**model.base, "train": rows, "validation": cell.rows("validation")}
+    about: dict[str, JSON] = {"model": name, "half": rows.output}
+    stage = "train_gt"
     if labels.given is not None:
-        stage, kind = "train_w2s", "w2s"
+        stage = "train_w2s"
         inputs |= {"labels": labels.given["transfer_train"], "validation_labels": labels.given["validation"]}
         about |= {"supervisor": labels.by, **called}
     training = cell.add(stage, params, inputs, n_devices=model.config.devices, **about)
-    trained = FromNode(training, model_output(stop.model_dump()))
+    return FromNode(training, model_output(stop.model_dump()))
+
+
+def finetune(
+    cell: Cell,
+    name: str,
+    labels: Labels,
+    loss: Frozen = PLAIN,
+    *,
+    stop: Frozen = FINAL,
+    stops: Sequence[Frozen] = (FINAL,),
+    **called: JSON,
+) -> Answers:
+    """Train all of a model on labels, and ask it; takes what ``train`` does."""
+    trained = train(cell, name, labels, loss, stop=stop, stops=stops, **called)
+    kind = "gt"
+    about: dict[str, JSON] = {"model": name, "half": cell.rows(labels.half).output}
+    if labels.given is not None:
+        kind = "w2s"
+        about |= {"supervisor": labels.by, **called}
     scored = {"kind": kind, **about, "supervisor": labels.by, "method": about.get("method"), "seed": cell.seed}
     score = cell.add("score", cell.asked, {"model": trained, "test": cell.rows("test")}, **scored, split="test")
 
@@ -109,3 +187,18 @@ def treated(cell: Cell, labels: Labels, treatments: Sequence[Frozen]) -> Labels:
         node = cell.add("treat", params, seen | truth, supervisor=labels.by, method=params["treatment"]["kind"])
         labels = labels._replace(given={split: FromNode(node, split) for split in seen})
     return labels
+
+
+def _student(lesson: Lesson, spec: Finetune) -> Answers:
+    return finetune(
+        lesson.cell,
+        lesson.name,
+        lesson.labels,
+        lesson.loss,
+        stop=lesson.stop,
+        stops=lesson.stops,
+        method=lesson.method,
+    )
+
+
+LEARNERS.register("finetune", Learner(Finetune, _student))

@@ -12,6 +12,7 @@ from flows.plan.build import DataSource, build_graph
 from flows.plan.cell import ModelSource
 from flows.plan.graph import Graph
 from flows.plan.grid import GridConfig, MethodConfig
+from flows.plan.probes import ProbeSpec
 from flows.plan.supervisors.supervisor import Spec
 from w2s_core.config import ModelConfig
 from w2s_core.data.cards import other_classes
@@ -30,8 +31,9 @@ METHODS: dict[str, MethodConfig] = {
     **{name: MethodConfig(name=name, loss=LOSSES.get(name).params()) for name in LOSSES},
     **{name: MethodConfig(name=name, labels=(TREATMENTS.get(name).params(),)) for name in TREATMENTS},
     **{name: MethodConfig(name=name, stop=STOPS.get(name).params()) for name in STOPS if name != FINAL.rule},
+    "probe": MethodConfig(name="probe", learn=ProbeSpec()),
 }
-"""Methods that a grid may name: each loss, and naive finetuning after each treatment or stopped by each rule.
+"""Methods that a grid may name: each loss, naive finetuning after each treatment or stopped by each rule, and a probe.
 
 Others are given as a table.
 """
@@ -153,7 +155,8 @@ def resolve_methods(config: GridConfig) -> list[MethodConfig]:
 
 def _marked(method: MethodConfig) -> MethodConfig:
     treatments = [TREATMENTS.get(treatment.model_dump()["kind"]) for treatment in method.labels]
-    is_oracle = STOPS.get(method.stop.model_dump()["rule"]).is_oracle or any(t.is_oracle for t in treatments)
+    stop = STOPS.get(method.stop.model_dump()["rule"])
+    is_oracle = stop.is_oracle or method.learn.is_oracle or any(t.is_oracle for t in treatments)
     return (
         method
         if not is_oracle or ORACLE in method.name

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import pyarrow as pa
 from pydantic.fields import FieldInfo
 
+from flows.plan.learners import LEARNERS
 from flows.plan.supervisors.supervisor import SUPERVISORS
 from w2s_core.config import Frozen
 from w2s_core.data.datasets import DATASETS
@@ -66,6 +67,7 @@ def methods_table() -> pa.Table:
         "loss": {name: LOSSES.get(name).params for name in LOSSES},
         "labels": {name: TREATMENTS.get(name).params for name in TREATMENTS},
         "stop": {name: STOPS.get(name).params for name in STOPS},
+        "learn": {name: LEARNERS.get(name).spec for name in LEARNERS},
         "supervisor": {name: SUPERVISORS.get(name).spec for name in SUPERVISORS},
         "by": {name: WAYS.get(name).params for name in WAYS},
         "errors": {name: STRUCTURES.get(name).params for name in STRUCTURES},

@@ -118,6 +118,39 @@ def read_labels(path: Path) -> tuple[list[str], np.ndarray]:
     return table["id"].to_pylist(), table["weak_prob"].to_numpy()
 
 
+def read_features(path: Path, ids: list[str]) -> np.ndarray:
+    """The vectors of ``ids``, [N, D] float32, joined by id; D is that of the file.
+
+    Raises:
+        DataError: an id has no vector.
+    """
+    table = pq.read_table(path, columns=["id", "vector"])
+    places = pc.index_in(pa.array(ids, pa.string()), table["id"])
+    if places.null_count:
+        missing = ids[places.is_null().index(True).as_py()]
+        raise DataError(f"{path}: {places.null_count} of {len(ids)} rows have no features, such as {missing!r}")
+    vectors = table["vector"].combine_chunks()
+    found: np.ndarray = vectors.flatten().to_numpy().reshape(len(vectors), -1)
+    order = places.to_numpy()
+    # Mostly they are in the order of the rows, and are not copied then.
+    return found if np.array_equal(order, np.arange(len(found))) else found[order]
+
+
+def read_ids(path: Path) -> list[str]:
+    """The ids of a file that has something of each row."""
+    ids: list[str] = pq.read_table(path, columns=["id"])["id"].to_pylist()
+    return ids
+
+
+def write_features(path: Path, ids: list[str], vectors: np.ndarray) -> None:
+    """Write one split's features: id, vector, from [N, D] float32."""
+    flat = pa.array(vectors.reshape(-1), pa.float32())
+    starts = pa.array(np.arange(len(vectors) + 1) * vectors.shape[1], pa.int64())
+    columns = {"id": pa.array(ids, pa.string()), "vector": pa.LargeListArray.from_arrays(starts, flat)}
+    # Such numbers hardly repeat: a dictionary or compression would cost time and save little.
+    pq.write_table(pa.table(columns), path, compression="none", use_dictionary=False)
+
+
 def two_classes(probs: np.ndarray) -> np.ndarray:
     """[N, 2] float64, the probabilities of both classes, from [N] P(class 1)."""
     return np.stack([1 - probs, probs], axis=1)

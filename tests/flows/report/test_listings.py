@@ -28,3 +28,9 @@ def test_ways_to_combine_an_ensemble_are_listed() -> None:
     rows = [row for row in methods_table().to_pylist() if row["part"] == "by"]
     assert [row["name"] for row in rows] == WAYS.names()
     assert {row["settings"] for row in rows} == {""}
+
+
+def test_learners_are_listed() -> None:
+    settings = {row["name"]: row["settings"] for row in methods_table().to_pylist() if row["part"] == "learn"}
+    assert settings.keys() == {"finetune", "probe"}
+    assert settings["probe"].startswith("features = base (or weak, truth), l2 = ")

@@ -1,0 +1,31 @@
+"""Probes, from a grid to its results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from artifacts.results.query import run_query
+from tests.harness import TINY, Project
+
+METHODS = ["xent", *({"name": f, "learn": {"kind": "probe", "features": f}} for f in ("base", "weak", "truth"))]
+
+
+def test_probes_on_all_features_land_beside_finetuned_students(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+
+    ran = project.run({**TINY, "methods": METHODS})
+
+    assert ran.failed == []
+    assert ran.stages["features"] == 3
+    assert ran.stages["fit_probe"] == ran.stages["judge"] == 6
+    sql = "SELECT method, transfer_acc, ceiling_acc, ceiling_plain_acc, label_certainty FROM pgr"
+    rows = {row["method"]: row for row in run_query(project.home / "results.duckdb", sql).to_pylist()}
+    assert rows.keys() == {"xent", "base", "weak", "truth-oracle"}
+    assert {row["ceiling_plain_acc"] for row in rows.values()} == {rows["xent"]["ceiling_acc"]}
+    assert {row["label_certainty"] for row in rows.values()} == {rows["xent"]["label_certainty"]}
+    fitted = [m for m in project.manifests() if m["stage"] == "fit_probe"]
+    accuracies = {m["labels"]["method"]: m["metrics"]["validation_accuracy"] for m in fitted}
+    assert len(accuracies) == 6
+    sql = "SELECT DISTINCT supervisor FROM label_quality"
+    assert run_query(project.home / "results.duckdb", sql).to_pylist() == [{"supervisor": "s"}]
+    assert project.run({**TINY, "methods": METHODS}).executed == []
