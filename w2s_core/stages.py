@@ -122,7 +122,7 @@ STAGES: dict[str, Stage] = {
     "treat": Stage(
         entry="w2s_core.entries.labels:treat",
         outputs=_tables("labels", *TREATED),
-        reads={**dict.fromkeys(TREATED, "labels"), "truth": "rows"},
+        reads={**dict.fromkeys(TREATED, "labels"), "truth": "rows", "features": "features"},
     ),
     "combine": Stage(
         entry="w2s_core.entries.labels:combine",

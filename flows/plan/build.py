@@ -132,7 +132,7 @@ def _add_pairs(cell: Cell, config: GridConfig, pairs: list[tuple[str, str]], met
         given = supervision(weak)
         plain_score = None if weak == strong else ceiling(strong).score
         for method in methods:
-            labels = treated(cell, given.labels._replace(by=weak), method.labels)
+            labels = treated(cell, given.labels._replace(by=weak), method.labels, strong)
             lesson = Lesson(cell, strong, labels, truth, method.loss, method.stop, stops[method.name], method.name)
             learner = LEARNERS.get(method.learn.kind)
             student = learner.student(lesson, method.learn)

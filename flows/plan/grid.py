@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     LearnChoice = Learn
     SupervisorChoice = Spec
 else:
-    TreatmentChoice = any_of([TREATMENTS.get(name).params for name in TREATMENTS], "kind")
-    StopChoice = any_of([STOPS.get(name).params for name in STOPS], "rule")
-    LearnChoice = any_of([LEARNERS.get(name).spec for name in LEARNERS], "kind")
-    SupervisorChoice = any_of([SUPERVISORS.get(name).spec for name in SUPERVISORS], "kind")
+    TreatmentChoice = any_of(TREATMENTS, "params", "kind")
+    StopChoice = any_of(STOPS, "params", "rule")
+    LearnChoice = any_of(LEARNERS, "spec", "kind")
+    SupervisorChoice = any_of(SUPERVISORS, "spec", "kind")
 
 
 class MethodConfig(Frozen):

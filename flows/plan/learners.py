@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from artifacts.identity.keys import JSON
 from flows.plan.cell import Answers, Cell, Labels, Model
+from flows.plan.features import extracted, untrained
 from flows.plan.graph import FromNode
 from w2s_core.config import Frozen
 from w2s_core.methods.losses import Xent
@@ -176,15 +177,21 @@ def finetune(
     return Answers(score, own_labels)
 
 
-def treated(cell: Cell, labels: Labels, treatments: Sequence[Frozen]) -> Labels:
-    """Labels after treatments, in their order."""
+def treated(cell: Cell, labels: Labels, treatments: Sequence[Frozen], strong: str) -> Labels:
+    """Labels after treatments, in their order; ``strong`` is the model whose features some of them look at."""
     for treatment in treatments:
         assert labels.given is not None
         seen = {split: labels.given[split] for split in TREATED}
         params = {"treatment": treatment.model_dump()}
-        truth_of = TREATMENTS.get(params["treatment"]["kind"]).truth_of
-        truth = {} if truth_of is None else {"truth": cell.rows(truth_of)}
-        node = cell.add("treat", params, seen | truth, supervisor=labels.by, method=params["treatment"]["kind"])
+        entry = TREATMENTS.get(params["treatment"]["kind"])
+        inputs = seen if entry.truth_of is None else {**seen, "truth": cell.rows(entry.truth_of)}
+        about: dict[str, JSON] = {"supervisor": labels.by, "method": params["treatment"]["kind"]}
+        if entry.guess is not None:
+            # As a probe asks for them, so that they are extracted once.
+            vectors = extracted(cell, untrained(cell, strong), *LABELLED)
+            inputs = {**inputs, **{f"features.{split}": vectors[split] for split in TREATED}}
+            about["model"] = strong
+        node = cell.add("treat", params, inputs, **about)
         labels = labels._replace(given={split: FromNode(node, split) for split in seen})
     return labels
 

@@ -7,20 +7,17 @@ for features of the weakly finetuned model that is the paper's "finetune on weak
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from artifacts.identity.keys import JSON
 from flows.plan.cell import Answers, Cell, Labels
-from flows.plan.graph import FromNode, FromPath
+from flows.plan.features import Seen, extracted, untrained
+from flows.plan.graph import FromNode
 from flows.plan.learners import LEARNERS, Learn, Learner, Lesson, train
 from w2s_core.methods.probes import L2
 from w2s_core.stages import LABELLED
-
-BASE_PARAMS = ("init", "n_layers", "size", "precision", "max_length", "pooling")
-"""Fields of a ModelConfig that decide the features of a model that is not finetuned."""
 
 
 class ProbeSpec(Learn):
@@ -47,52 +44,26 @@ class ProbeSpec(Learn):
         return self.features == "truth"
 
 
-class _Seen(NamedTuple):
-    """A model whose features are wanted."""
-
-    params: Mapping[str, JSON]
-    inputs: Mapping[str, FromNode | FromPath]
-    seed: int | None
-    """None: the same for all seeds."""
-    about: Mapping[str, JSON]
-
-
-def _seen(lesson: Lesson, spec: ProbeSpec) -> _Seen:
+def _seen(lesson: Lesson, spec: ProbeSpec) -> Seen:
     cell, name = lesson.cell, lesson.name
     if spec.features == "base":
-        model = cell.models[name]
-        params: dict[str, JSON] = {
-            "model": {**model.config.model_dump(include=set(BASE_PARAMS)), "hub": model.source.hub}
-        }
-        seed = cell.seed if model.config.init == "random" else None
-        if seed is not None:
-            params["seed"] = seed
-        return _Seen(params, model.base, seed, {"model": name})
+        return untrained(cell, name)
     if spec.features == "truth":
         truth = cell.truth("transfer_train")
-        return _Seen(
-            {}, {"model": train(cell, name, truth)}, cell.seed, {"model": name, "half": cell.rows(truth.half).output}
-        )
+        about: dict[str, JSON] = {"model": name, "half": cell.rows(truth.half).output}
+        return Seen({}, {"model": train(cell, name, truth)}, cell.seed, about)
     trained = train(cell, name, lesson.labels, lesson.loss, stop=lesson.stop, stops=lesson.stops, method=lesson.method)
-    about: dict[str, JSON] = {"model": name, "supervisor": lesson.labels.by, "method": lesson.method}
-    return _Seen({}, {"model": trained}, cell.seed, about)
-
-
-def _features(cell: Cell, seen: _Seen, *splits: str) -> dict[str, FromNode]:
-    """The features of some splits; those of one node are asked for together."""
-    params = {**cell.asked, **seen.params, "splits": list(splits)}
-    inputs = {**seen.inputs, **{split: cell.rows(split) for split in splits}}
-    node = cell.add("features", params, inputs, seed=seen.seed, **seen.about)
-    return {split: FromNode(node, split) for split in splits}
+    about = {"model": name, "supervisor": lesson.labels.by, "method": lesson.method}
+    return Seen({}, {"model": trained}, cell.seed, about)
 
 
 def _fit(lesson: Lesson, spec: ProbeSpec, labels: Labels) -> Answers:
     """A probe on these labels, with features as the lesson's student has them."""
     cell, seen = lesson.cell, _seen(lesson, spec)
-    features = _features(cell, seen, *LABELLED)
+    features = extracted(cell, seen, *LABELLED)
     params: dict[str, JSON] = {"l2": list(spec.l2)}
     # The other half has a node of its own, so that no other probe depends on where this one is fitted.
-    of_half = features if labels.half in features else _features(cell, seen, labels.half)
+    of_half = features if labels.half in features else extracted(cell, seen, labels.half)
     inputs: dict[str, FromNode] = {
         "train": cell.rows(labels.half),
         "validation": cell.rows("validation"),
@@ -109,7 +80,7 @@ def _fit(lesson: Lesson, spec: ProbeSpec, labels: Labels) -> Answers:
 
     def own_labels(of: Cell | None = None) -> Labels:
         there = of or cell
-        seen_there = {f"features.{split}": source for split, source in _features(there, seen, *LABELLED).items()}
+        seen_there = {f"features.{split}": source for split, source in extracted(there, seen, *LABELLED).items()}
         return there.labels_of(there.add("fit_probe", params, inputs | seen_there, **about), by=lesson.name)
 
     given = own_labels().given

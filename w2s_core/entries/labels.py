@@ -5,6 +5,7 @@ Only files in, files out.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import compress
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 
 from w2s_core.data.given import read_given
 from w2s_core.data.rows import (
+    read_features,
     read_groups,
     read_labels,
     read_rows,
@@ -24,7 +26,7 @@ from w2s_core.data.rows import (
 )
 from w2s_core.entries.predict import write_score
 from w2s_core.methods.ensembles import WAYS
-from w2s_core.methods.treatments import TREATMENTS
+from w2s_core.methods.treatments import TREATMENTS, Treatment
 from w2s_core.metrics import accuracy, disagreement, label_quality
 from w2s_core.stages import LABELLED, TREATED
 from w2s_core.watch import Watch
@@ -44,20 +46,39 @@ def treat(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Wat
         probs = read_weak_probs(inputs["validation"], list(truth))
         settings = treatment.fit(two_classes(probs), np.array(list(truth.values())), settings)
         metrics = {f"fitted_{name}": value for name, value in settings.model_dump(exclude={"kind"}).items()}
+    said = _said(treatment, settings, given, inputs)
     for split, (ids, probs) in given.items():
         weights = read_weights(inputs[split], ids)
         seen = weights > 0
-        treated = probs.copy()
+        treated = said[split][:, 1] if said and treatment.keep is None else probs.copy()
         if treatment.of is not None:
             treated[seen] = treatment.of(two_classes(probs[seen]), settings)[:, 1]
         if treatment.keep is not None and split == "transfer_train":
             ids_seen = list(compress(ids, seen))
             right = np.array([truth[id] for id in ids_seen]) if treatment.is_oracle else None
-            weights[seen] = treatment.keep(two_classes(probs[seen]), ids_seen, right, settings)
+            weights[seen] = treatment.keep(
+                two_classes(probs[seen]), ids_seen, right, said[split][seen] if said else None, settings
+            )
             metrics["n_dropped"] = int(seen.sum() - weights.sum())
         write_weak_probs(out / f"{split}.parquet", ids, treated, weights)
         metrics[f"mean_change_{split}"] = float(np.abs(treated - probs).mean())
     return metrics
+
+
+def _said(
+    treatment: Treatment, settings: Any, given: Mapping[str, tuple[list[str], np.ndarray]], inputs: dict[str, Path]
+) -> dict[str, np.ndarray]:
+    """What features say of each split, [N, C], fitted on the rows that are trained on; nothing where none are read."""
+    if treatment.guess is None:
+        return {}
+    ids, probs = given["transfer_train"]
+    kept = read_weights(inputs["transfer_train"], ids) > 0
+    vectors = {split: read_features(inputs[f"features.{split}"], given[split][0]) for split in given}
+    features, labels = vectors["transfer_train"][kept], two_classes(probs[kept])
+    said = {split: two_classes(probs.copy()) for split, (_, probs) in given.items()}
+    said["transfer_train"][kept] = treatment.guess(features, labels, features, settings, are_same=True)
+    said["validation"] = treatment.guess(features, labels, vectors["validation"], settings, are_same=False)
+    return said
 
 
 def combine(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Watch) -> dict[str, Any]:

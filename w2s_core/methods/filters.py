@@ -59,17 +59,23 @@ def without_lowest(worth: np.ndarray, probs: np.ndarray, ids: Sequence[str], sha
     return stays
 
 
-def confident(probs: np.ndarray, ids: Sequence[str], truth: np.ndarray | None, params: Confident) -> np.ndarray:
+def confident(
+    probs: np.ndarray, ids: Sequence[str], truth: np.ndarray | None, said: np.ndarray | None, params: Confident
+) -> np.ndarray:
     """See ``Confident``."""
     return without_lowest(probs.max(1), probs, ids, params.drop)
 
 
-def random_drop(probs: np.ndarray, ids: Sequence[str], truth: np.ndarray | None, params: RandomDrop) -> np.ndarray:
+def random_drop(
+    probs: np.ndarray, ids: Sequence[str], truth: np.ndarray | None, said: np.ndarray | None, params: RandomDrop
+) -> np.ndarray:
     """See ``RandomDrop``."""
     return without_lowest(np.zeros(len(ids)), probs, ids, params.drop)
 
 
-def oracle_drop(probs: np.ndarray, ids: Sequence[str], truth: np.ndarray | None, params: OracleDrop) -> np.ndarray:
+def oracle_drop(
+    probs: np.ndarray, ids: Sequence[str], truth: np.ndarray | None, said: np.ndarray | None, params: OracleDrop
+) -> np.ndarray:
     """See ``OracleDrop``."""
     return without_lowest(probs.argmax(1) == truth, probs, ids, params.drop)
 

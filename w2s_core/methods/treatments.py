@@ -6,7 +6,7 @@ Each is one node of a grid's graph, from labels to labels. Letters: N examples, 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from pydantic import Field
@@ -25,9 +25,12 @@ class Treatment(NamedTuple):
     fit: Callable[[np.ndarray, np.ndarray, Any], Frozen] | None = None
     """``(probs, truth, params)`` of the supervisor's validation rows, [V, C] float64 and [V] classes, to the ``params``
     that ``of`` takes, where those are not its parameters themselves."""
-    keep: Callable[[np.ndarray, Sequence[str], np.ndarray | None, Any], np.ndarray] | None = None
-    """``(probs, ids, truth, params)`` of the rows that are trained on, [N, C] float64, N ids and [N] classes, to which
-    of them stay, [N] bool; None: all."""
+    keep: Callable[[np.ndarray, Sequence[str], np.ndarray | None, np.ndarray | None, Any], np.ndarray] | None = None
+    """``(probs, ids, truth, said, params)`` of the rows that are trained on, [N, C] float64, N ids, [N] classes and
+    what ``guess`` says, to which of them stay, [N] bool; None: all."""
+    guess: Guess | None = None
+    """What features of the strong model, as it is before any finetuning, say of rows. Without ``keep`` it takes the
+    place of the labels."""
     truth_of: Literal["validation", "transfer_train"] | None = None
     """The split whose truth it sees. That of the supervisor's validation rows is the supervisor's to use; what sees
     that of the rows that are trained on is an oracle, and its method's name says so."""
@@ -36,6 +39,15 @@ class Treatment(NamedTuple):
     def is_oracle(self) -> bool:
         """Whether it sees the truth, which nobody has."""
         return self.truth_of == "transfer_train"
+
+
+class Guess(Protocol):
+    """Fits on [N, D] features and [N, C] labels what is said of [M, D] others; see ``neighbours``."""
+
+    def __call__(
+        self, features: np.ndarray, probs: np.ndarray, asked: np.ndarray, params: Any, *, are_same: bool
+    ) -> np.ndarray:
+        """[M, C]."""
 
 
 TREATMENTS: Registry[Treatment] = Registry("label treatment", param="treatment.kind", modules=("w2s_core.methods.*",))

@@ -3,40 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from flows.plan.cell import Cell
+from flows.plan.choices import any_of
 from flows.plan.graph import FromNode
 from flows.plan.learners import finetune
 from flows.plan.supervisors.supervisor import SUPERVISORS, Spec, Supervision, Supervisor
 from w2s_core.config import Frozen, Name
 from w2s_core.methods.ensembles import WAYS, Mean
-from w2s_core.registry import unknown_name
 from w2s_core.stages import LABELLED
 
 APART = 1000
 """Between the seeds of a model's members, so that those of neighbouring seeds of a grid differ."""
 
 
-def _as_table(way: Any) -> Any:
-    """A name stands for the way of this name with its defaults."""
-    if not isinstance(way, str):
-        return way
-    if way not in WAYS:
-        raise ValueError(unknown_name(WAYS.kind, way, WAYS.names()))
-    return {"by": way}
-
-
 if TYPE_CHECKING:
     WayChoice = Frozen
 else:
-    WayChoice = Annotated[
-        Union[tuple(WAYS.get(name).params for name in WAYS)],  # noqa: UP007
-        Field(discriminator="by"),
-        BeforeValidator(_as_table),
-    ]
+    WayChoice = any_of(WAYS, "params", "by")
 
 
 class EnsembleSpec(Spec):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from artifacts.errors import UsageError
 from flows.plan.cell import Cell
+from flows.plan.choices import any_of
 from flows.plan.graph import FromNode
 from flows.plan.learners import finetune
 from flows.plan.supervisors.supervisor import SUPERVISORS, Spec, Supervision, Supervisor
@@ -15,20 +16,10 @@ from w2s_core.methods.mistakes import STRUCTURES, Errors, ErrorsOfModel
 from w2s_core.registry import unknown_name
 from w2s_core.stages import LABELLED
 
-
-def _table(value: Any) -> Any:
-    """A structure that is given by its name alone."""
-    return {"kind": value} if isinstance(value, str) else value
-
-
 if TYPE_CHECKING:
     ErrorsChoice = Errors
 else:
-    _structures = tuple(STRUCTURES.get(name).params for name in STRUCTURES)
-    ErrorsChoice = Annotated[
-        Annotated[Union[_structures], Field(discriminator="kind")],  # noqa: UP007
-        BeforeValidator(_table),
-    ]
+    ErrorsChoice = any_of(STRUCTURES, "params", "kind")
 
 
 class SimulatedSpec(Spec):

@@ -64,6 +64,30 @@ def test_unknown_loss_of_a_method_lists_the_known_ones() -> None:
     assert all(repr(name) in line for name in LOSSES)
 
 
+def test_part_of_a_method_may_be_a_name_that_stands_for_its_defaults() -> None:
+    named = {"name": "m", "loss": "logconf", "labels": ["harden", "clip"], "stop": "fraction", "learn": "finetune"}
+    told = {
+        "name": "m", "loss": {"loss": "logconf"}, "labels": [{"kind": "harden"}, {"kind": "clip"}],
+        "stop": {"rule": "fraction"}, "learn": {"kind": "finetune"},
+    }  # fmt: skip
+
+    one, other = (parse_grid({**GRID, "methods": [method]}, "grid.toml") for method in (named, told))
+
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    ("part", "line"),
+    [
+        ({"loss": "logcon"}, "methods.0.loss: unknown loss 'logcon'; did you mean logconf?"),
+        ({"labels": ["hardn"]}, "methods.0.labels.0: unknown label treatment 'hardn'; did you mean harden?"),
+        ({"stop": "val_wek"}, "methods.0.stop: unknown stopping rule 'val_wek'; did you mean val_weak"),
+    ],
+)
+def test_unknown_part_of_a_method_gets_the_nearest_name(part: dict[str, Any], line: str) -> None:
+    assert line in refusal(methods=[{"name": "m", **part}])
+
+
 def test_unknown_field_gets_the_nearest_name() -> None:
     assert refusal(trainin={}) == "grid.toml: trainin: unknown field; did you mean training?"
 

@@ -173,3 +173,15 @@ def test_method_that_sees_the_truth_is_named_an_oracle() -> None:
     assert [pair.method for pair in with_methods("val_gt", named, called, dropped, "calibrate").pairs] == [
         "val_gt-oracle", "best-oracle", "oracle-best", "clean-oracle", "calibrate",
     ]  # fmt: skip
+
+
+def test_labels_that_are_compared_with_features_read_those_that_a_probe_reads() -> None:
+    graph = with_methods("probe", "relabel", {"name": "both", "labels": [{"kind": "disagree"}, {"kind": "relabel"}]})
+
+    [vectors] = [node for node in graph.nodes.values() if node.stage == "features"]
+    treated = [node for node in graph.nodes.values() if node.stage == "treat"]
+    assert len(treated) == 3
+    for node in treated:
+        assert {node.inputs[f"features.{split}"] for split in ("transfer_train", "validation")} == {
+            FromNode(vectors, "transfer_train"), FromNode(vectors, "validation"),
+        }  # fmt: skip

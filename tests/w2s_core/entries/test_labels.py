@@ -9,9 +9,18 @@ import numpy as np
 import pytest
 
 from tests.tiny_models import toy_rows, write_rows
-from w2s_core.data.rows import Rows, read_labels, read_weights, text_lengths, two_classes, write_weak_probs
+from w2s_core.data.rows import (
+    Rows,
+    read_labels,
+    read_weights,
+    text_lengths,
+    two_classes,
+    write_features,
+    write_weak_probs,
+)
 from w2s_core.entries.labels import combine, import_labels, judge, treat
 from w2s_core.errors import DataError
+from w2s_core.methods.neighbours import Relabel, guess
 from w2s_core.methods.treatments import Calibrate, best_temperature
 from w2s_core.metrics import label_quality
 from w2s_core.stages import LABELLED
@@ -56,6 +65,33 @@ def test_filters_drop_rows_that_are_trained_on_and_those_after_them_see_what_is_
     _, hardened = read_labels(tmp_path / "last" / "transfer_train.parquet")
     assert hardened[~left].tolist() == probs[~left].tolist()
     assert sorted(hardened[left]) == [0, 0, 1, 1]
+
+
+def test_labels_are_replaced_by_what_the_features_of_rows_that_are_left_say(tmp_path: Path, out: Path) -> None:
+    rng = np.random.default_rng(0)
+    train, validation = toy_rows(30), toy_rows(10, seed=1)
+    given = {"transfer_train": train, "validation": validation}
+    probs = {split: rng.random(len(rows)) for split, rows in given.items()}
+    vectors = {split: rng.normal(size=(len(rows), 4)).astype(np.float32) for split, rows in given.items()}
+    weights = np.ones(30)
+    weights[:5] = 0
+    inputs = {split: tmp_path / f"{split}.given" for split in given} | {
+        f"features.{split}": tmp_path / f"{split}.features" for split in given
+    }
+    for split, rows in given.items():
+        write_weak_probs(inputs[split], rows.ids, probs[split], weights if split == "transfer_train" else None)
+        # In another order of rows.
+        write_features(inputs[f"features.{split}"], rows.ids[::-1], vectors[split][::-1])
+
+    treat({"treatment": {"kind": "relabel", "k": 3}}, inputs, out, Silent())
+
+    labels, left = two_classes(probs["transfer_train"][5:]), vectors["transfer_train"][5:]
+    _, relabelled = read_labels(out / "transfer_train.parquet")
+    assert relabelled[:5].tolist() == probs["transfer_train"][:5].tolist()
+    np.testing.assert_allclose(relabelled[5:], guess(left, labels, left, Relabel(k=3), are_same=True)[:, 1])
+    of_validation = guess(left, labels, vectors["validation"], Relabel(k=3), are_same=False)
+    np.testing.assert_allclose(read_labels(out / "validation.parquet")[1], of_validation[:, 1])
+    assert read_weights(out / "transfer_train.parquet", train.ids).tolist() == weights.tolist()
 
 
 @pytest.fixture

@@ -19,9 +19,8 @@ def kept(kind: str, probs: Sequence[float], truth: Sequence[int], drop: float, i
     treatment: Any = TREATMENTS.get(kind)
     of_1 = np.array(probs)
     names = ids or [f"row-{i}" for i in range(len(of_1))]
-    stays: np.ndarray = treatment.keep(
-        np.stack([1 - of_1, of_1], axis=1), names, np.array(truth), treatment.params(drop=drop)
-    )
+    labels, said = np.stack([1 - of_1, of_1], axis=1), np.full((len(of_1), 2), 0.5)
+    stays: np.ndarray = treatment.keep(labels, names, np.array(truth), said, treatment.params(drop=drop))
     return stays
 
 

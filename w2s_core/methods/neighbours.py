@@ -1,0 +1,91 @@
+"""Treatments that compare labels with what features of the strong model say of them: filters, and other labels.
+
+What they say is fitted on the labels themselves: the mean label of a row's nearest rows, or a linear probe. Letters: N
+rows that are fitted on, M that are asked about, C classes, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from w2s_core.config import Frozen
+from w2s_core.methods.filters import Drop, without_lowest
+from w2s_core.methods.probes import fit
+from w2s_core.methods.treatments import TREATMENTS, Treatment
+
+AT_A_TIME = 1024
+"""Rows whose distances to all others are in memory at once."""
+
+
+class ByFeatures(Frozen):
+    """How labels are guessed from features."""
+
+    by: Literal["knn", "probe"] = Field("knn", description="The nearest rows, or logistic regression.")
+    k: int = Field(50, ge=1, description="Nearest rows, by Euclidean distance; a row is not its own neighbour.")
+    l2: float = Field(0.01, ge=0, description="Penalty of the probe, per row.")
+
+
+class Disagree(ByFeatures, Drop):
+    """Without the rows whose labels differ most from what features of the strong model say."""
+
+    kind: Literal["disagree"] = "disagree"
+
+
+class Relabel(ByFeatures):
+    """What features of the strong model say, in place of the labels that this is fitted on."""
+
+    kind: Literal["relabel"] = "relabel"
+
+
+def guess(
+    features: np.ndarray, probs: np.ndarray, asked: np.ndarray, params: ByFeatures, *, are_same: bool
+) -> np.ndarray:
+    """What features say: [M, C] float64.
+
+    Args:
+        features: [N, D] float32, to fit on.
+        probs: [N, C] float64, their labels; C is 2 for a probe.
+        asked: [M, D] float32.
+        params: how.
+        are_same: whether ``asked`` are the rows of ``features``.
+    """
+    if params.by == "knn":
+        return _mean_of_nearest(features, probs, asked, params.k, are_same=are_same)
+    of_1 = fit(features, probs[:, 1], params.l2 * len(features)).probs(asked)
+    return np.stack([1 - of_1, of_1], axis=1)
+
+
+def _mean_of_nearest(
+    features: np.ndarray, probs: np.ndarray, asked: np.ndarray, k: int, *, are_same: bool
+) -> np.ndarray:
+    n_near = min(k, len(features) - are_same)
+    if not n_near:
+        return probs.copy()  # a row alone
+    wide = features.astype(np.float64)
+    lengths = (wide**2).sum(1)
+    found = np.empty((len(asked), probs.shape[1]))
+    for start in range(0, len(asked), AT_A_TIME):
+        some = asked[start : start + AT_A_TIME].astype(np.float64)
+        # Less what is the same for all neighbours of a row.
+        distances = lengths - 2 * some @ wide.T
+        if are_same:
+            distances[np.arange(len(some)), start + np.arange(len(some))] = np.inf
+        near = np.argpartition(distances, n_near - 1, axis=1)[:, :n_near]
+        found[start : start + len(some)] = probs[near].mean(1)
+    return found
+
+
+def disagree(
+    probs: np.ndarray, ids: Sequence[str], truth: np.ndarray | None, said: np.ndarray | None, params: Disagree
+) -> np.ndarray:
+    """See ``Disagree``."""
+    assert said is not None
+    return without_lowest(-np.abs(said - probs).sum(1), probs, ids, params.drop)
+
+
+TREATMENTS.register("disagree", Treatment(None, Disagree, keep=disagree, guess=guess))
+TREATMENTS.register("relabel", Treatment(None, Relabel, guess=guess))
