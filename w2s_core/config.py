@@ -76,6 +76,15 @@ class LoraConfig(Frozen):
     dropout: float = Field(0.0, ge=0, lt=1)
 
 
+class AdaptConfig(Frozen):
+    """Generative finetuning: a language model learns the texts of a task, without labels."""
+
+    epochs: int = Field(1, ge=1)
+    batch_size: int = Field(8, ge=1, description="Sequences per optimizer step.")
+    sequence_length: int = Field(128, ge=2, description="Tokens of a sequence, into which the texts are laid.")
+    lr_scale: float = Field(1.0, gt=0, description="Times the model's own learning rate.")
+
+
 class ModelConfig(Frozen):
     """One model of a ladder and how it is finetuned."""
 

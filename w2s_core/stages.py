@@ -95,6 +95,12 @@ STAGES: dict[str, Stage] = {
     "pretrain": Stage(entry="w2s_core.entries.pretrain:pretrain", outputs=_trained, runs="training"),
     "prepare": Stage(entry="w2s_core.entries.prepare:prepare", outputs=_prepared),
     "audit": Stage(entry="w2s_core.entries.audit:audit", outputs=_tables("checks", "checks")),
+    "adapt": Stage(
+        entry="w2s_core.entries.adapt:adapt",
+        outputs=_trained,
+        reads={"base": "model", "train": "rows"},
+        runs="training",
+    ),
     "train_gt": Stage(
         entry="w2s_core.entries.train:train_gt",
         outputs=_trained,

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from artifacts.identity.keys import JSON
-from flows.plan.cell import Cell, Model, ModelSource
+from flows.plan.adapted import adapted
+from flows.plan.cell import Answers, Cell, Model, ModelSource
 from flows.plan.graph import FromNode, FromPath, Graph, Node, Pair
 from flows.plan.grid import GridConfig, MethodConfig
-from flows.plan.learners import LEARNERS, Lesson, Recipes, finetune, treated
+from flows.plan.learners import LEARNERS, Learn, Lesson, Recipes, finetune, treated
 from flows.plan.supervisors.supervisor import supervise
 from w2s_core.config import Frozen, ModelConfig
 from w2s_core.methods.stopping import FINAL
@@ -132,13 +133,15 @@ def _add_pairs(cell: Cell, config: GridConfig, pairs: list[tuple[str, str]], met
         given = supervision(weak)
         plain_score = None if weak == strong else ceiling(strong).score
         for method in methods:
-            labels = treated(cell, given.labels._replace(by=weak), method.labels, strong)
-            lesson = Lesson(cell, strong, labels, truth, method.loss, method.stop, stops[method.name], method.name)
+            home = cell if method.adapt is None else adapted(cell, strong, method.adapt)
+            labels = treated(home, given.labels._replace(by=weak), method.labels, strong)
+            lesson = Lesson(home, strong, labels, truth, method.loss, method.stop, stops[method.name], method.name)
             learner = LEARNERS.get(method.learn.kind)
             student = learner.student(lesson, method.learn)
             ceiling_score, ceiling_plain_score = plain_score, None
-            if plain_score is not None and learner.ceiling is not None:
-                ceiling_score, ceiling_plain_score = learner.ceiling(lesson, method.learn).score, plain_score
+            if plain_score is not None and (learner.ceiling or method.adapt):
+                of_method = learner.ceiling or _finetuned
+                ceiling_score, ceiling_plain_score = of_method(lesson, method.learn).score, plain_score
             pair = Pair(
                 dataset=cell.dataset,
                 weak=weak,
@@ -154,11 +157,17 @@ def _add_pairs(cell: Cell, config: GridConfig, pairs: list[tuple[str, str]], met
             cell.graph.pairs.append(pair)
 
 
+def _finetuned(lesson: Lesson, learn: Learn) -> Answers:
+    """The ceiling of a method whose student starts from elsewhere than the plain one."""
+    return finetune(lesson.cell, lesson.name, lesson.truth, method=f"{lesson.method}-ceiling")
+
+
 def _stops(methods: list[MethodConfig]) -> dict[str, list[Frozen]]:
     """The stopping rules of each method's training, by its name: methods that differ in nothing else share one."""
-    shared: dict[tuple[Any, Any], set[Frozen]] = {}
+    shared: dict[tuple[Any, ...], set[Frozen]] = {}
+    trainings = {method.name: (method.labels, method.loss, method.adapt) for method in methods}
     for method in methods:
-        shared.setdefault((method.labels, method.loss), {FINAL}).add(method.stop)
+        shared.setdefault(trainings[method.name], {FINAL}).add(method.stop)
     # In one order, whatever that of the methods.
     ordered = {about: [FINAL, *sorted(rules - {FINAL}, key=repr)] for about, rules in shared.items()}
-    return {method.name: ordered[method.labels, method.loss] for method in methods}
+    return {name: ordered[about] for name, about in trainings.items()}

@@ -19,7 +19,7 @@ from w2s_core.stages import LABELLED
 class ModelSource(NamedTuple):
     """Where the weights and tokenizer of one model come from."""
 
-    kind: Literal["offline", "hub", "folder"]
+    kind: Literal["offline", "hub", "folder", "adapted"]
     hub: Mapping[str, str] | None = None
     """``{"id", "revision"}``, a resolved commit; for ``hub``."""
     folder: Path | None = None

@@ -14,7 +14,7 @@ from flows.plan.choices import LossChoice, any_of
 from flows.plan.learners import LEARNERS, Finetune, Learn
 from flows.plan.supervisors.supervisor import SUPERVISORS, Spec
 from tasks.runtime import RuntimeConfig
-from w2s_core.config import Frozen, ModelConfig, Name, WorldConfig
+from w2s_core.config import AdaptConfig, Frozen, ModelConfig, Name, WorldConfig
 from w2s_core.methods.losses import Xent
 from w2s_core.methods.stopping import FINAL, STOPS
 from w2s_core.methods.treatments import TREATMENTS
@@ -44,6 +44,9 @@ class MethodConfig(Frozen):
     labels: tuple[TreatmentChoice, ...] = Field((), description="What is done to the labels first, in this order.")
     loss: LossChoice = Xent()
     stop: StopChoice = Field(FINAL, description="Which weights are taken; rules share one training.")
+    adapt: AdaptConfig | None = Field(
+        None, description="First finetune the strong model on the task's texts, without labels."
+    )
     learn: LearnChoice = Field(Finetune(), description="How the student learns from the labels.")
 
     @model_validator(mode="after")

@@ -39,14 +39,15 @@ class Recipes:
     def __init__(self, training: Mapping[str, JSON], lr_scale: float) -> None:
         self._training = training
         self._lr_scale = lr_scale
-        self._known: dict[tuple[str, int, str, str, tuple[str, ...]], dict[str, JSON]] = {}
+        self._known: dict[tuple[str, int, str, str, str, tuple[str, ...]], dict[str, JSON]] = {}
 
     def recipe(
         self, setting: str, seed: int, model: Model, loss: Frozen, stops: Sequence[Frozen]
     ) -> Mapping[str, JSON]:
         """The parameters of one training."""
         rules = tuple(stop.model_dump_json() for stop in stops)
-        about = setting, seed, model.config.name, loss.model_dump_json(), rules
+        # One of a name may have been adapted, and comes from elsewhere then.
+        about = setting, seed, model.config.name, model.source.kind, loss.model_dump_json(), rules
         if about not in self._known:
             spec = model.config.model_dump(include=set(MODEL_PARAMS))
             self._known[about] = {
@@ -143,8 +144,8 @@ def train(
     if labels.given is not None:
         stage = "train_w2s"
         inputs |= {"labels": labels.given["transfer_train"], "validation_labels": labels.given["validation"]}
-        about |= {"supervisor": labels.by, **called}
-    training = cell.add(stage, params, inputs, n_devices=model.config.devices, **about)
+        about |= {"supervisor": labels.by}
+    training = cell.add(stage, params, inputs, n_devices=model.config.devices, **about, **called)
     return FromNode(training, model_output(stop.model_dump()))
 
 
@@ -161,10 +162,10 @@ def finetune(
     """Train all of a model on labels, and ask it; takes what ``train`` does."""
     trained = train(cell, name, labels, loss, stop=stop, stops=stops, **called)
     kind = "gt"
-    about: dict[str, JSON] = {"model": name, "half": cell.rows(labels.half).output}
+    about: dict[str, JSON] = {"model": name, "half": cell.rows(labels.half).output, **called}
     if labels.given is not None:
         kind = "w2s"
-        about |= {"supervisor": labels.by, **called}
+        about |= {"supervisor": labels.by}
     scored = {"kind": kind, **about, "supervisor": labels.by, "method": about.get("method"), "seed": cell.seed}
     score = cell.add("score", cell.asked, {"model": trained, "test": cell.rows("test")}, **scored, split="test")
 

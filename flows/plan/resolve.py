@@ -14,7 +14,7 @@ from flows.plan.graph import Graph
 from flows.plan.grid import GridConfig, MethodConfig
 from flows.plan.probes import ProbeSpec
 from flows.plan.supervisors.supervisor import Spec
-from w2s_core.config import ModelConfig
+from w2s_core.config import AdaptConfig, ModelConfig
 from w2s_core.data.cards import other_classes
 from w2s_core.data.datasets import DATASETS, Dataset
 from w2s_core.data.hub import CONVERTED, NotOnHubError, cached_file, resolve_hub
@@ -32,8 +32,10 @@ METHODS: dict[str, MethodConfig] = {
     **{name: MethodConfig(name=name, labels=(TREATMENTS.get(name).params(),)) for name in TREATMENTS},
     **{name: MethodConfig(name=name, stop=STOPS.get(name).params()) for name in STOPS if name != FINAL.rule},
     "probe": MethodConfig(name="probe", learn=ProbeSpec()),
+    "adapted": MethodConfig(name="adapted", adapt=AdaptConfig()),
 }
-"""Methods that a grid may name: each loss, naive finetuning after each treatment or stopped by each rule, and a probe.
+"""Methods that a grid may name: each loss, naive finetuning after each treatment or stopped by each rule, a probe, and
+naive finetuning of a model that has learned the task's texts.
 
 Others are given as a table.
 """

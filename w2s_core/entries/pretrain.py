@@ -5,27 +5,19 @@ It makes the models of the offline ladder; finetuning them, like any other model
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.nn import functional
 
 from w2s_core.config import PretrainConfig, WorldConfig
-from w2s_core.errors import TrainingError
 from w2s_core.offline.world import World, build_tokenizer, build_world, corpus
-from w2s_core.training.state import put_back, take
-from w2s_core.watch import Checkpoint, Watch
+from w2s_core.training.language import train_language_model
+from w2s_core.watch import Watch
 
 if TYPE_CHECKING:
     from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
-
-WARMUP_FRAC = 0.05
-WEIGHT_DECAY = 0.01
-MAX_GRAD_NORM = 1.0
-CURVE_EVERY = 10
 
 
 def pretrain(params: Mapping[str, Any], inputs: Mapping[str, Path], out: Path, watch: Watch) -> dict[str, Any]:
@@ -47,7 +39,7 @@ def pretrain(params: Mapping[str, Any], inputs: Mapping[str, Path], out: Path, w
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = _build(config, tokenizer).to(watch.device)
-    loss = _train(model, batches, config.lr, watch)
+    loss = train_language_model(model, batches, config.lr, watch)
     model.save_pretrained(out / "model")
     tokenizer.save_pretrained(out / "model")
     n_parameters = sum(p.numel() for p in model.parameters())
@@ -86,44 +78,3 @@ def _build(config: PretrainConfig, tokenizer: PreTrainedTokenizerFast) -> GPT2LM
         attn_implementation="eager",
     )
     return GPT2LMHeadModel(architecture)
-
-
-def _train(model: GPT2LMHeadModel, batches: torch.Tensor, peak_lr: float, watch: Watch) -> float:
-    """One pass over ``batches``; returns the mean loss of the last tenth, in nats per token."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=peak_lr, weight_decay=WEIGHT_DECAY, fused=True)
-    losses: list[float] = []
-    saved = watch.checkpoints and watch.checkpoints.resume({})
-    if saved:
-        put_back(model, optimizer, saved.tensors, saved.values["optimizer"])
-        losses += saved.values["losses"]
-    model.train()
-    for step, batch in enumerate(batches[len(losses) :], len(losses)):
-        for group in optimizer.param_groups:
-            group["lr"] = peak_lr * _schedule((step + 1) / len(batches))
-        tokens = batch.to(model.device)  # (B, T)
-        logits = model(input_ids=tokens, use_cache=False).logits  # (B, T, V)
-        loss = functional.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_GRAD_NORM)
-        optimizer.step()
-        optimizer.zero_grad()
-        losses.append(loss.item())
-        if not math.isfinite(losses[-1]):
-            raise TrainingError(f"pretraining diverged: loss {losses[-1]} at step {step}; lower lr (now {peak_lr})")
-        if step % CURVE_EVERY == 0:
-            watch.curve([{"step": step + 1, "loss": losses[-1], "lr": optimizer.param_groups[0]["lr"]}])
-        if watch.checkpoints and step + 1 < len(batches) and watch.checkpoints.is_due():
-            state = take(model, optimizer)
-            watch.checkpoints.save(
-                Checkpoint(step + 1, state.tensors, {"losses": list(losses), "optimizer": state.values})
-            )
-        watch.progress(step + 1, len(batches), "steps")
-    tail = losses[-max(1, len(losses) // 10) :]
-    return sum(tail) / len(tail)
-
-
-def _schedule(done: float) -> float:
-    """Share of the peak learning rate when ``done`` of the steps are made: a linear warm-up, then a cosine to 0."""
-    if done < WARMUP_FRAC:
-        return done / WARMUP_FRAC
-    return 0.5 * (1 + math.cos(math.pi * (done - WARMUP_FRAC) / (1 - WARMUP_FRAC)))

@@ -16,13 +16,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from w2s_core.errors import DataError
 from w2s_core.models.architecture import fuse_activations, keep_layers, pooling_of, resize
 from w2s_core.models.attention import PACKED, use_attention
 from w2s_core.models.heads import LabelTokens, load_head, make_head, save_head
-from w2s_core.models.packing import counted_positions, is_packable, on_device, packed_states, pool_packed
+from w2s_core.models.packing import is_packable, longest_text, on_device, packed_states, pool_packed
 from w2s_core.models.pretrained import able, isolated, read_backbone, read_tokenizer, readable
 
 
@@ -194,7 +194,7 @@ def build(model: Mapping[str, Any], base: Path | None, seed: int) -> Classifier:
             head,
             tokenizer,
             pooling=pooling,
-            max_length=_max_length(model["max_length"], text_config, tokenizer, backbone),
+            max_length=longest_text(model["max_length"], text_config, tokenizer, backbone),
             precision=model["precision"],
             is_padded=may_be_padded,
             is_packable=may_be_packed,
@@ -308,15 +308,6 @@ def require_embeddings(name: str, backbone: nn.Module, tokenizer: PreTrainedToke
             f"{name}: its tokenizer has {len(unknown)} words without an embedding, such as {unknown[max(unknown)]!r} "
             f"(id {max(unknown)}, of {n}); tokenizer.json and model.safetensors must be of one model"
         )
-
-
-def _max_length(wanted: int, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, backbone: nn.Module) -> int:
-    """``wanted``, or less where the model has fewer positions; some count from after the padding index."""
-    limits = [getattr(config, field, None) for field in ("max_position_embeddings", "max_seq_len")]
-    limits += [len(module.weight) - module.padding_idx - 1 for module in counted_positions(backbone)]
-    # XLNet says -1 for none.
-    positions = [limit for limit in limits if isinstance(limit, int) and limit > 0]
-    return min(wanted, tokenizer.model_max_length, *positions)
 
 
 def _with_lora(backbone: PreTrainedModel, lora: Mapping[str, Any]) -> nn.Module:

@@ -6,11 +6,16 @@ Letters: B rows, T tokens of the longest, S tokens of all rows together, D hidde
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from w2s_core.models.attention import FUSED, PACKED, Layout, register_kernels
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 PROBES = ((1, 2, 0, 2, 1), (2, 1, 1, 0, 2, 2, 1, 0, 1), (2, 0, 1, 1, 2), (1,), (2,))
 """Rows that a model has to tell apart: with what may be its padding, of one length and another, of a single token."""
@@ -57,6 +62,15 @@ def counted_positions(backbone: nn.Module) -> list[nn.Embedding]:
         for name, module in backbone.named_modules()
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None
     ]
+
+
+def longest_text(wanted: int, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, backbone: nn.Module) -> int:
+    """``wanted``, or less where the model has fewer positions; some count from after the padding index."""
+    limits = [getattr(config, field, None) for field in ("max_position_embeddings", "max_seq_len")]
+    limits += [len(module.weight) - module.padding_idx - 1 for module in counted_positions(backbone)]
+    # XLNet says -1 for none.
+    positions = [limit for limit in limits if isinstance(limit, int) and limit > 0]
+    return min(wanted, tokenizer.model_max_length, *positions)
 
 
 def pool_packed(states: Tensor, layout: Layout, pooling: str) -> Tensor:

@@ -9,10 +9,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from transformers import AutoModel, AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging
 
 from w2s_core.errors import DataError
+from w2s_core.models.architecture import is_encoder, keep_layers
 
 
 def read_backbone(name: str, revision: str | None, config: PreTrainedConfig, instead: str = "") -> PreTrainedModel:
@@ -36,6 +45,34 @@ def read_backbone(name: str, revision: str | None, config: PreTrainedConfig, ins
             f"shape, such as {min(absent)}; both files must be of one model"
         )
     return backbone
+
+
+def read_language_model(name: str, revision: str | None, n_layers: int | None) -> PreTrainedModel:
+    """A causal language model with its head, in float32, on the CPU, or its first layers.
+
+    Raises:
+        DataError: it is none, has fewer layers, or cannot be read.
+    """
+    with readable(name, "configuration"):
+        config = AutoConfig.from_pretrained(name, revision=revision)
+    text_config = config.get_text_config()
+    if is_encoder(text_config):
+        raise DataError(f"{name}: a {text_config.model_type} is no causal language model, and has no texts to go on")
+    if n_layers is not None:
+        keep_layers(name, text_config, n_layers)
+    with readable(name, "weights (model.safetensors)"):
+        model, report = AutoModelForCausalLM.from_pretrained(
+            name,
+            revision=revision,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    if absent := report["missing_keys"]:
+        raise DataError(f"{name}: no weights of {min(absent)}, without which it writes no texts")
+    found: PreTrainedModel = model
+    return found
 
 
 def read_tokenizer(name: str, revision: str | None) -> PreTrainedTokenizerBase:

@@ -128,7 +128,7 @@ CODE = {
         {"prepare": 1},
     ),
     "helper of pretraining": (
-        ("w2s_core/entries/pretrain.py", "CURVE_EVERY = 10", "CURVE_EVERY = 20"),
+        ("w2s_core/training/language.py", "CURVE_EVERY = 10", "CURVE_EVERY = 20"),
         {"pretrain": 2},
     ),
     "entry": (

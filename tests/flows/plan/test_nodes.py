@@ -8,7 +8,7 @@ import pytest
 
 from flows.plan.build import DataSource, build_graph
 from flows.plan.cell import ModelSource
-from flows.plan.graph import FromNode, Graph
+from flows.plan.graph import FromNode, Graph, Node
 from flows.plan.grid import GridConfig
 from flows.plan.resolve import METHODS, resolve_methods, resolve_pairs
 from w2s_core.config import ModelConfig, PretrainConfig, SizeConfig
@@ -185,3 +185,22 @@ def test_labels_that_are_compared_with_features_read_those_that_a_probe_reads() 
         assert {node.inputs[f"features.{split}"] for split in ("transfer_train", "validation")} == {
             FromNode(vectors, "transfer_train"), FromNode(vectors, "validation"),
         }  # fmt: skip
+
+
+def test_adapted_model_is_where_student_and_ceiling_of_its_method_start_and_the_plain_ceiling_stays() -> None:
+    graph = with_methods("xent", "adapted", {"name": "adapted-kl", "adapt": {}, "loss": {"loss": "kl"}})
+
+    [node] = [node for node in graph.nodes.values() if node.stage == "adapt"]
+    assert node.inputs["train"].output == "transfer_train"
+    pairs = {pair.method: pair for pair in graph.pairs}
+
+    def base_of(score: Node) -> str:
+        return score.inputs["model"].node.inputs["base"].node.stage
+
+    for method in ("adapted", "adapted-kl"):
+        pair = pairs[method]
+        assert base_of(pair.transfer_score) == base_of(pair.ceiling_score) == "adapt"
+        assert pair.ceiling_plain_score is pairs["xent"].ceiling_score
+        assert pair.weak_score is pairs["xent"].weak_score
+    assert base_of(pairs["xent"].transfer_score) == base_of(pairs["xent"].ceiling_score) == "pretrain"
+    assert pairs["adapted"].ceiling_score is pairs["adapted-kl"].ceiling_score

@@ -1,0 +1,74 @@
+"""The stage ``adapt``: generative finetuning of a language model on the texts of a task, without any labels.
+
+Burns et al. 2023, section 5.2.2. What is made is a model like the one before, and is finetuned as that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from w2s_core.data.rows import Rows, read_rows
+from w2s_core.models.packing import longest_text
+from w2s_core.models.pretrained import read_language_model, read_tokenizer
+from w2s_core.training.language import train_language_model
+from w2s_core.watch import Watch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def adapt(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Watch) -> dict[str, Any]:
+    """Train on passage and prompt of every row, and save a folder of transformers with its tokenizer.
+
+    Args:
+        params: ``model`` (``n_layers`` and ``hub`` of a ModelConfig), ``adapt`` (an ``AdaptConfig``), ``lr``, ``seed``.
+        inputs: ``train``, the rows; ``base``, a folder, where ``model["hub"]`` names no other place.
+        out: gets ``model``.
+        watch: hears of every step.
+
+    Raises:
+        DataError: it is no causal language model, or its files cannot be read.
+        TrainingError: the loss is not finite any more.
+    """
+    settings, rows = params["adapt"], read_rows(inputs["train"])
+    hub = params["model"]["hub"] or {}
+    base = inputs.get("base")
+    name, revision = (str(base), None) if base else (hub["id"], hub["revision"])
+    model = read_language_model(name, revision, params["model"]["n_layers"]).to(watch.device)
+    tokenizer = read_tokenizer(name, revision)
+    longest = longest_text(settings["sequence_length"], model.config.get_text_config(), tokenizer, model)
+    batches = text_batches(rows, tokenizer, {**settings, "sequence_length": longest}, params["seed"])
+    with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
+        torch.manual_seed(params["seed"])
+        loss = train_language_model(model, batches, params["lr"] * settings["lr_scale"], watch)
+    model.save_pretrained(out / "model")
+    tokenizer.save_pretrained(out / "model")
+    return {"loss": loss, "n_train": len(rows), "n_steps": len(batches)}
+
+
+def text_batches(
+    rows: Rows, tokenizer: PreTrainedTokenizerBase, settings: Mapping[str, Any], seed: int
+) -> torch.Tensor:
+    """The texts as S batches of B sequences of T tokens, [S, B, T] int64, in another order in each epoch.
+
+    Texts lie end to end, apart by the tokenizer's end of text if it has one, and are cut without regard to them; what
+    fills no batch is left out, and too few texts for one batch are repeated.
+    """
+    ids = [
+        tokenizer(f"{passage}\n{prompt}" if passage else prompt)["input_ids"] + [tokenizer.eos_token_id]
+        for texts in rows.texts()
+        for passage, prompt in zip(*texts, strict=True)
+    ]
+    tokens: list[int] = []
+    for epoch in range(settings["epochs"]):
+        for index in np.random.default_rng((seed, epoch)).permutation(len(ids)):
+            tokens += [id for id in ids[index] if id is not None]
+    shape = settings["batch_size"], settings["sequence_length"]
+    n_steps = max(1, len(tokens) // (shape[0] * shape[1]))
+    n_tokens = n_steps * shape[0] * shape[1]
+    return torch.tensor(np.resize(tokens, n_tokens)).view(n_steps, *shape)
