@@ -162,6 +162,12 @@ STAGES: dict[str, Stage] = {
             "validation_labels": "labels",
         },
     ),
+    "prompt": Stage(
+        entry="w2s_core.entries.prompt:prompt",
+        outputs=_tables("labels", *LABELLED),
+        reads={"base": "model", "train": "rows", "labels": "labels", **dict.fromkeys(LABELLED, "rows")},
+        runs="model",
+    ),
     "judge": Stage(
         entry="w2s_core.entries.labels:judge",
         outputs=PREDICTIONS,

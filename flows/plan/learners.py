@@ -105,7 +105,7 @@ class Learner(NamedTuple):
 
 
 LEARNERS: Registry[Learner] = Registry(
-    "learner", param="learn.kind", modules=("flows.plan.learners", "flows.plan.probes")
+    "learner", param="learn.kind", modules=("flows.plan.learners", "flows.plan.probes", "flows.plan.prompts")
 )
 
 

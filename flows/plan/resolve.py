@@ -13,6 +13,7 @@ from flows.plan.cell import ModelSource
 from flows.plan.graph import Graph
 from flows.plan.grid import GridConfig, MethodConfig
 from flows.plan.probes import ProbeSpec
+from flows.plan.prompts import PromptSpec
 from flows.plan.supervisors.supervisor import Spec
 from w2s_core.config import AdaptConfig, ModelConfig
 from w2s_core.data.cards import other_classes
@@ -32,10 +33,12 @@ METHODS: dict[str, MethodConfig] = {
     **{name: MethodConfig(name=name, labels=(TREATMENTS.get(name).params(),)) for name in TREATMENTS},
     **{name: MethodConfig(name=name, stop=STOPS.get(name).params()) for name in STOPS if name != FINAL.rule},
     "probe": MethodConfig(name="probe", learn=ProbeSpec()),
+    "prompt": MethodConfig(name="prompt", learn=PromptSpec()),
+    "zero_shot": MethodConfig(name="zero_shot", learn=PromptSpec(k=0)),
     "adapted": MethodConfig(name="adapted", adapt=AdaptConfig()),
 }
-"""Methods that a grid may name: each loss, naive finetuning after each treatment or stopped by each rule, a probe, and
-naive finetuning of a model that has learned the task's texts.
+"""Methods that a grid may name: each loss, naive finetuning after each treatment or stopped by each rule, a probe,
+prompts, and naive finetuning of a model that has learned the task's texts.
 
 Others are given as a table.
 """

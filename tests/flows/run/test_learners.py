@@ -1,4 +1,4 @@
-"""Students that are probes, or that start from an adapted model, from a grid to its results."""
+"""Students that are probes, prompted, or start from an adapted model, from a grid to its results."""
 
 from __future__ import annotations
 
@@ -31,14 +31,16 @@ def test_probes_on_all_features_land_beside_finetuned_students(tmp_path: Path) -
     assert project.run({**TINY, "methods": METHODS}).executed == []
 
 
-def test_adapted_models_land_against_both_ceilings(tmp_path: Path) -> None:
+def test_adapted_and_prompted_models_land_against_both_ceilings(tmp_path: Path) -> None:
     project = Project(tmp_path)
 
-    ran = project.run({**TINY, "methods": ["xent", {"name": "adapted", "adapt": {"epochs": 1}}]})
+    ran = project.run({**TINY, "methods": ["xent", {"name": "adapted", "adapt": {"epochs": 1}}, "prompt", "zero_shot"]})
 
     assert ran.failed == []
-    assert ran.stages["adapt"] == 1
-    assert ran.stages["train_w2s"] == 2
+    assert (ran.stages["adapt"], ran.stages["train_w2s"]) == (1, 2)
+    # Weak examples, true ones, none.
+    assert ran.stages["prompt"] == ran.stages["judge"] == 3
     sql = "SELECT method, ceiling_acc, ceiling_plain_acc FROM pgr"
     rows = {row["method"]: row for row in run_query(project.home / "results.duckdb", sql).to_pylist()}
-    assert rows["adapted"]["ceiling_plain_acc"] == rows["xent"]["ceiling_acc"]
+    assert {row["ceiling_plain_acc"] for row in rows.values()} == {rows["xent"]["ceiling_acc"]}
+    assert rows["zero_shot"]["ceiling_acc"] == rows["xent"]["ceiling_acc"]

@@ -1,0 +1,84 @@
+"""The learner ``prompt``: the strong model is shown examples with weak labels, and is not trained (Burns et al. 2023,
+section 5.2.1).
+
+Its ceiling is shown examples with the truth. With no examples at all (zero-shot) there is nothing to learn from.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from artifacts.errors import UsageError
+from artifacts.identity.keys import JSON
+from flows.plan.cell import Answers, Cell, Labels
+from flows.plan.learners import LEARNERS, Learn, Learner, Lesson, finetune
+from w2s_core.stages import LABELLED
+
+
+class PromptSpec(Learn):
+    """Answers by a language model that is shown examples in its prompt, and is not trained."""
+
+    kind: Literal["prompt"] = "prompt"
+    k: int = Field(4, ge=0, multiple_of=2, description="Examples shown, as many of each class; 0: none.")
+    draws: int = Field(3, ge=1, description="Draws of examples, over which probabilities are averaged.")
+    calibrate: bool = Field(True, description="Less what the model says of a text without content.")
+    cue: str = Field("\nYes or No? Answer:", min_length=1, description="After each text.")
+    answers: tuple[Annotated[str, Field(min_length=1)], Annotated[str, Field(min_length=1)]] | None = Field(
+        None, description="Of class 0 and class 1; default: No and Yes, or 0 and 1 where a tokenizer has no such words."
+    )
+
+    @property
+    def trains(self) -> bool:
+        """Nothing is trained."""
+        return False
+
+
+def _asked(lesson: Lesson, spec: PromptSpec, labels: Labels) -> Answers:
+    cell, name = lesson.cell, lesson.name
+    model = cell.models[name]
+    if model.config.init == "random":
+        raise UsageError(
+            f"methods: {name!r} starts at random, and answers no prompts; leave the method or the model out"
+        )
+    params: dict[str, JSON] = {
+        "model": {
+            "n_layers": model.config.n_layers,
+            "max_length": model.config.max_length,
+            "hub": model.source.hub,
+        },
+        "prompt": spec.model_dump(exclude={"kind"}, mode="json"),
+        "seed": cell.seed,
+    }
+    shown = {**model.base, **({"train": cell.rows(labels.half)} if spec.k else {})}
+    kind, by, method = "gt", None, f"{lesson.method}-ceiling"
+    if labels.given is not None:
+        kind, by, method = "w2s", labels.by, lesson.method
+        shown |= {"labels": labels.given["transfer_train"]} if spec.k else {}
+    about: dict[str, JSON] = {
+        "model": name, "half": cell.rows(labels.half).output, "supervisor": by, "method": method,
+    }  # fmt: skip
+
+    def own_labels(of: Cell | None = None) -> Labels:
+        there = of or cell
+        rows = {split: there.rows(split) for split in LABELLED}
+        return there.labels_of(there.add("prompt", params, shown | rows, **about), by=name)
+
+    given = own_labels().given
+    assert given is not None
+    judged = {"labels": given["test"], "test": cell.rows("test")}
+    return Answers(cell.add("judge", {}, judged, kind=kind, **about, split="test"), own_labels)
+
+
+def student(lesson: Lesson, spec: PromptSpec) -> Answers:
+    """Shown examples with the supervisor's labels."""
+    return _asked(lesson, spec, lesson.labels)
+
+
+def ceiling(lesson: Lesson, spec: PromptSpec) -> Answers:
+    """Shown examples with the truth; who is shown none is compared with the finetuned ceiling alone."""
+    return _asked(lesson, spec, lesson.truth) if spec.k else finetune(lesson.cell, lesson.name, lesson.truth)
+
+
+LEARNERS.register("prompt", Learner(PromptSpec, student, ceiling))

@@ -1,0 +1,100 @@
+"""The stage ``prompt``: labels by a language model that is shown examples, and is not trained.
+
+Only files in, files out; what it is shown is in ``w2s_core.methods.prompting``.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from w2s_core.data.rows import Rows, only, read_rows, read_weak_probs, read_weights, text_lengths, write_weak_probs
+from w2s_core.errors import DataError
+from w2s_core.methods.prompting import ANSWERS, CONTENT_FREE, SEPARATOR, Form, calibrated, chosen, shots
+from w2s_core.metrics import harden, label_quality
+from w2s_core.models.packing import longest_text
+from w2s_core.models.pretrained import read_language_model, read_tokenizer
+from w2s_core.stages import LABELLED
+from w2s_core.training.asking import answer_tokens, ask
+from w2s_core.watch import Watch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def prompt(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Watch) -> dict[str, Any]:
+    """The mean, over draws of examples, of P(class 1) of each row of the splits that are labelled.
+
+    Args:
+        params: ``model`` (``n_layers``, ``max_length`` and ``hub`` of a ModelConfig), ``prompt`` (``k``, ``draws``,
+            ``calibrate``, ``cue``, ``answers``) and ``seed``.
+        inputs: the rows of the splits; ``base``; ``train``, of which examples are shown, if any, with ``labels`` or in
+            truth.
+        out: gets the labels of each split.
+        watch: hears of every pass.
+    """
+    settings, hub = params["prompt"], params["model"]["hub"] or {}
+    base = inputs.get("base")
+    name, revision = (str(base), None) if base else (hub["id"], hub["revision"])
+    model = read_language_model(name, revision, params["model"]["n_layers"]).to(watch.device)
+    tokenizer = read_tokenizer(name, revision)
+    longest = longest_text(params["model"]["max_length"], model.config.get_text_config(), tokenizer, model)
+    answers, tokens = _answers(tokenizer, settings["answers"])
+    form = Form(settings["cue"], answers)
+    prefixes = _prefixes(params, inputs, form)
+    metrics: dict[str, Any] = {"n_draws": len(prefixes), "answers": "/".join(answers)}
+    rows = {split: read_rows(inputs[split]) for split in LABELLED}
+    texts = {split: _texts(rows[split]) for split in LABELLED}
+    probs = {split: np.zeros(len(rows[split])) for split in LABELLED}
+    n_cut = 0
+    for prefix in prefixes:
+        free, _ = ask(model, tokenizer, [prefix + form.asked(CONTENT_FREE)], tokens, longest, watch)
+        for split in LABELLED:
+            asked = [prefix + form.asked(text) for text in texts[split]]
+            said, n_cut_here = ask(model, tokenizer, asked, tokens, longest, watch)
+            n_cut += n_cut_here
+            probs[split] += calibrated(said, free[0] if settings["calibrate"] else 0.0) / len(prefixes)
+    for split in LABELLED:
+        write_weak_probs(out / f"{split}.parquet", rows[split].ids, probs[split])
+        metrics |= label_quality(probs[split], rows[split].gt_labels, text_lengths(rows[split]), split)
+    return {**metrics, "n_truncated": n_cut}
+
+
+def _answers(tokenizer: PreTrainedTokenizerBase, wanted: list[str] | None) -> tuple[tuple[str, str], tuple[int, int]]:
+    """The answers of both classes and their tokens: the wanted ones, or the first that the tokenizer tells apart."""
+    if wanted is not None:
+        answers = (wanted[0], wanted[1])
+        return answers, answer_tokens(tokenizer, answers)
+    for answers in ANSWERS[:-1]:
+        with suppress(DataError):
+            return answers, answer_tokens(tokenizer, answers)
+    return ANSWERS[-1], answer_tokens(tokenizer, ANSWERS[-1])
+
+
+def _prefixes(params: dict[str, Any], inputs: dict[str, Path], form: Form) -> list[str]:
+    """What is shown first, by draw; nothing, once, where no examples are wanted."""
+    settings = params["prompt"]
+    if "train" not in inputs:
+        return [""]
+    rows = read_rows(inputs["train"])
+    labels = rows.gt_labels
+    if "labels" in inputs:
+        kept = read_weights(inputs["labels"], rows.ids) > 0
+        rows = only(rows, kept)
+        labels = harden(read_weak_probs(inputs["labels"], rows.ids))
+    texts, found = _texts(rows), []
+    for draw in range(settings["draws"]):
+        picked = chosen(labels, settings["k"], np.random.default_rng((params["seed"], draw)))
+        found.append(shots([texts[i] for i in picked], [int(labels[i]) for i in picked], form))
+    return found
+
+
+def _texts(rows: Rows) -> list[str]:
+    return [
+        f"{passage}{SEPARATOR}{question}" if passage else question
+        for texts in rows.texts()
+        for passage, question in zip(texts.passages, texts.prompts, strict=True)
+    ]
