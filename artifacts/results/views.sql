@@ -26,7 +26,8 @@ CREATE MACRO least_certainty() AS 0.05;
 -- that error is unknown; NULL where the number is sound. It knows one seed, and so of items only. near_chance: which of
 -- the three trainings (weak, transfer, ceiling) differed from its labels nearly as often as a coin over its last two
 -- thirds, see w2s_core/training/curve.py; and the labels, as the student saw them, where they say little: they can be
--- right and yet so near to one half that a student hardly moves (harden or calibrate them). supervisor_acc is of the labels that the student was given, so that
+-- right and yet so near to one half that a student hardly moves (harden or calibrate them). supervisor_acc is of the
+-- labels that the student was given, so that
 -- transfer_acc - supervisor_acc is what generalization gave; pgr_plain is against the ceiling trained the usual way.
 CREATE VIEW pgr AS
 WITH

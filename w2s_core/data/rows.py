@@ -80,6 +80,13 @@ def _read(path: Path, *columns: str) -> Iterator[pa.RecordBatch]:
     pa.default_memory_pool().release_unused()
 
 
+def joined_texts(rows: Rows) -> Iterator[str]:
+    """Passage and prompt of each row, a line each, as a language model reads them."""
+    for texts in rows.texts():
+        for passage, prompt in zip(texts.passages, texts.prompts, strict=True):
+            yield f"{passage}\n{prompt}" if passage else prompt
+
+
 def text_lengths(rows: Rows) -> np.ndarray:
     """Characters of each row, [N], passage and prompt together."""
     counted = [len(passage) + len(prompt) for texts in rows.texts() for passage, prompt in zip(*texts, strict=True)]

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from w2s_core.data.rows import Rows, read_rows
+from w2s_core.data.rows import Rows, joined_texts, read_rows
 from w2s_core.models.packing import longest_text
-from w2s_core.models.pretrained import read_language_model, read_tokenizer
+from w2s_core.models.pretrained import language_model_of
 from w2s_core.training.language import train_language_model
 from w2s_core.watch import Watch
 
@@ -36,11 +36,8 @@ def adapt(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Wat
         TrainingError: the loss is not finite any more.
     """
     settings, rows = params["adapt"], read_rows(inputs["train"])
-    hub = params["model"]["hub"] or {}
-    base = inputs.get("base")
-    name, revision = (str(base), None) if base else (hub["id"], hub["revision"])
-    model = read_language_model(name, revision, params["model"]["n_layers"]).to(watch.device)
-    tokenizer = read_tokenizer(name, revision)
+    model, tokenizer = language_model_of(params["model"], inputs.get("base"))
+    model = model.to(watch.device)
     longest = longest_text(settings["sequence_length"], model.config.get_text_config(), tokenizer, model)
     batches = text_batches(rows, tokenizer, {**settings, "sequence_length": longest}, params["seed"])
     with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
@@ -59,15 +56,12 @@ def text_batches(
     Texts lie end to end, apart by the tokenizer's end of text if it has one, and are cut without regard to them; what
     fills no batch is left out, and too few texts for one batch are repeated.
     """
-    ids = [
-        tokenizer(f"{passage}\n{prompt}" if passage else prompt)["input_ids"] + [tokenizer.eos_token_id]
-        for texts in rows.texts()
-        for passage, prompt in zip(*texts, strict=True)
-    ]
+    end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    ids = [[*tokenizer(text)["input_ids"], *end] for text in joined_texts(rows)]
     tokens: list[int] = []
     for epoch in range(settings["epochs"]):
         for index in np.random.default_rng((seed, epoch)).permutation(len(ids)):
-            tokens += [id for id in ids[index] if id is not None]
+            tokens += ids[index]
     shape = settings["batch_size"], settings["sequence_length"]
     n_steps = max(1, len(tokens) // (shape[0] * shape[1]))
     n_tokens = n_steps * shape[0] * shape[1]

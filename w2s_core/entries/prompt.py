@@ -11,12 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from w2s_core.data.rows import Rows, only, read_rows, read_weak_probs, read_weights, text_lengths, write_weak_probs
+from w2s_core.data.rows import (
+    joined_texts,
+    only,
+    read_rows,
+    read_weak_probs,
+    read_weights,
+    text_lengths,
+    write_weak_probs,
+)
 from w2s_core.errors import DataError
-from w2s_core.methods.prompting import ANSWERS, CONTENT_FREE, SEPARATOR, Form, calibrated, chosen, shots
+from w2s_core.methods.prompting import ANSWERS, CONTENT_FREE, Form, calibrated, chosen, shots
 from w2s_core.metrics import harden, label_quality
 from w2s_core.models.packing import longest_text
-from w2s_core.models.pretrained import read_language_model, read_tokenizer
+from w2s_core.models.pretrained import language_model_of
 from w2s_core.stages import LABELLED
 from w2s_core.training.asking import answer_tokens, ask
 from w2s_core.watch import Watch
@@ -36,18 +44,16 @@ def prompt(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Wa
         out: gets the labels of each split.
         watch: hears of every pass.
     """
-    settings, hub = params["prompt"], params["model"]["hub"] or {}
-    base = inputs.get("base")
-    name, revision = (str(base), None) if base else (hub["id"], hub["revision"])
-    model = read_language_model(name, revision, params["model"]["n_layers"]).to(watch.device)
-    tokenizer = read_tokenizer(name, revision)
+    settings = params["prompt"]
+    model, tokenizer = language_model_of(params["model"], inputs.get("base"))
+    model = model.to(watch.device)
     longest = longest_text(params["model"]["max_length"], model.config.get_text_config(), tokenizer, model)
     answers, tokens = _answers(tokenizer, settings["answers"])
     form = Form(settings["cue"], answers)
     prefixes = _prefixes(params, inputs, form)
     metrics: dict[str, Any] = {"n_draws": len(prefixes), "answers": "/".join(answers)}
     rows = {split: read_rows(inputs[split]) for split in LABELLED}
-    texts = {split: _texts(rows[split]) for split in LABELLED}
+    texts = {split: list(joined_texts(rows[split])) for split in LABELLED}
     probs = {split: np.zeros(len(rows[split])) for split in LABELLED}
     n_cut = 0
     for prefix in prefixes:
@@ -85,16 +91,8 @@ def _prefixes(params: dict[str, Any], inputs: dict[str, Path], form: Form) -> li
         kept = read_weights(inputs["labels"], rows.ids) > 0
         rows = only(rows, kept)
         labels = harden(read_weak_probs(inputs["labels"], rows.ids))
-    texts, found = _texts(rows), []
+    texts, found = list(joined_texts(rows)), []
     for draw in range(settings["draws"]):
         picked = chosen(labels, settings["k"], np.random.default_rng((params["seed"], draw)))
         found.append(shots([texts[i] for i in picked], [int(labels[i]) for i in picked], form))
     return found
-
-
-def _texts(rows: Rows) -> list[str]:
-    return [
-        f"{passage}{SEPARATOR}{question}" if passage else question
-        for texts in rows.texts()
-        for passage, question in zip(texts.passages, texts.prompts, strict=True)
-    ]

@@ -11,9 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-SEPARATOR = "\n"
-"""Between passage and prompt of an example."""
-
 APART = "\n\n"
 """Between examples."""
 

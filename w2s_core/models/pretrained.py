@@ -5,8 +5,10 @@ Weights come from safetensors only: nothing is unpickled. What is made of them i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import (
@@ -73,6 +75,16 @@ def read_language_model(name: str, revision: str | None, n_layers: int | None) -
         raise DataError(f"{name}: no weights of {min(absent)}, without which it writes no texts")
     found: PreTrainedModel = model
     return found
+
+
+def language_model_of(model: Mapping[str, Any], base: Path | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A causal language model and its tokenizer, from a local folder, or where ``model["hub"]`` says.
+
+    Raises:
+        DataError: see ``read_language_model`` and ``read_tokenizer``.
+    """
+    name, revision = (str(base), None) if base else (model["hub"]["id"], model["hub"]["revision"])
+    return read_language_model(name, revision, model["n_layers"]), read_tokenizer(name, revision)
 
 
 def read_tokenizer(name: str, revision: str | None) -> PreTrainedTokenizerBase:

@@ -116,3 +116,24 @@ def test_slope_of_inheritance_is_a_least_squares_line_over_the_sizes_of_students
     error = np.sqrt(np.sum((y - start - slope * x) ** 2) / 1 / np.sum((x - x.mean()) ** 2))
     assert row == {"slope": pytest.approx(slope), "slope_se": pytest.approx(error), "n_sizes": 3}
     assert rows(grid, "SELECT count(*) AS n FROM inheritance_by_size WHERE slope >= 0") == [{"n": 0}]
+
+
+def test_quality_of_labels_is_told_by_supervisor_and_split(grid: ToyGrid) -> None:
+    measured: dict[str, JSON] = {
+        "accuracy_test": 0.7, "certainty_test": 0.1, "ece_test": 0.2, "length_correlation_test": None,
+    }  # fmt: skip
+    model = grid.weak_labels(metrics=measured, dataset="boolq", model="small", seed=1)
+    people = grid.weak_labels("import_labels", {"accuracy_transfer_train": 0.9}, dataset="boolq", supervisor="people")
+    grid.weak_labels("treat", dataset="boolq", supervisor="small")
+
+    assert built(grid, "FROM label_quality ORDER BY supervisor") == [
+        {
+            "dataset": "boolq", "supervisor": "people", "seed": None, "split": "transfer_train",
+            "key": people, "accuracy": 0.9, "certainty": None, "ece": None,
+            "length_correlation": None,
+        },
+        {
+            "dataset": "boolq", "supervisor": "small", "seed": 1, "split": "test", "key": model,
+            "accuracy": 0.7, "certainty": 0.1, "ece": 0.2, "length_correlation": None,
+        },
+    ]  # fmt: skip

@@ -243,27 +243,6 @@ def test_pair_whose_student_saw_labels_that_say_little_is_marked(
     assert rows(grid, "SELECT near_chance FROM pgr_by_pair") == [{"near_chance": mark}]
 
 
-def test_quality_of_labels_is_told_by_supervisor_and_split(grid: ToyGrid) -> None:
-    measured: dict[str, JSON] = {
-        "accuracy_test": 0.7, "certainty_test": 0.1, "ece_test": 0.2, "length_correlation_test": None,
-    }  # fmt: skip
-    model = grid.weak_labels(metrics=measured, dataset="boolq", model="small", seed=1)
-    people = grid.weak_labels("import_labels", {"accuracy_transfer_train": 0.9}, dataset="boolq", supervisor="people")
-    grid.weak_labels("treat", dataset="boolq", supervisor="small")
-
-    assert built(grid, "FROM label_quality ORDER BY supervisor") == [
-        {
-            "dataset": "boolq", "supervisor": "people", "seed": None, "split": "transfer_train",
-            "key": people, "accuracy": 0.9, "certainty": None, "ece": None,
-            "length_correlation": None,
-        },
-        {
-            "dataset": "boolq", "supervisor": "small", "seed": 1, "split": "test", "key": model,
-            "accuracy": 0.7, "certainty": 0.1, "ece": 0.2, "length_correlation": None,
-        },
-    ]  # fmt: skip
-
-
 def test_self_training_is_in_scores_and_agreement_but_has_no_pgr(grid: ToyGrid) -> None:
     grid.pair(rights(6, 4), rights(7, 3), None, names=("small", "small"))
     assert built(grid, "FROM pgr") == []
