@@ -6,7 +6,7 @@ in the parameters of a stage. The configuration of a whole grid is ``flows.plan.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -22,6 +22,9 @@ class Frozen(BaseModel):
     """Base of all configuration: immutable, unknown fields refused, and so are numbers that are not finite."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    cited: ClassVar[str] = ""
+    """Where a method, or a part of one, was published; empty: nowhere that we know of."""
 
     @field_validator("*")
     @classmethod
@@ -78,6 +81,8 @@ class LoraConfig(Frozen):
 
 class AdaptConfig(Frozen):
     """Generative finetuning: a language model learns the texts of a task, without labels."""
+
+    cited: ClassVar[str] = "Burns et al. 2023, section 5.2.2"
 
     epochs: int = Field(1, ge=1)
     batch_size: int = Field(8, ge=1, description="Sequences per optimizer step.")

@@ -122,7 +122,7 @@ def show_examples(
 
 @app.command()
 def methods(format: Format = "table", output: Output = None) -> None:
-    """List what methods are made of: losses, treatments of labels, stopping rules; kinds of supervisors and errors.
+    """List what methods are made of: losses, treatments of labels, stopping rules, ways to learn.
 
     Example: w2s methods
     """
@@ -130,6 +130,18 @@ def methods(format: Format = "table", output: Output = None) -> None:
     from flows.report.tables import show
 
     show(methods_table(), format, output=output)
+
+
+@app.command()
+def supervisors(format: Format = "table", output: Output = None) -> None:
+    """List who may supervise besides models: kinds, ways to combine an ensemble, structures of simulated errors.
+
+    Example: w2s supervisors
+    """
+    from flows.report.listings import supervisors_table
+    from flows.report.tables import show
+
+    show(supervisors_table(), format, output=output)
 
 
 @app.command()

@@ -17,6 +17,7 @@ from pydantic.json_schema import SkipJsonSchema
 from flows.plan.grid import GridConfig
 from flows.plan.load import load_grid, preset_names
 from flows.plan.resolve import METHODS
+from flows.plan.supervisors.supervisor import SUPERVISORS
 from w2s_core.data.datasets import DATASETS, called
 from w2s_core.models.catalog import LADDERS, MODELS
 
@@ -43,10 +44,18 @@ UNCHANGED = "as in the preset"
 
 
 class PairForm(Form):
-    """A pair of models of the ladder."""
+    """A supervisor, and a model of the ladder that learns from it."""
 
-    weak: Literal[tuple(MODELS)]  # type: ignore[valid-type]
+    weak: str = Field(description="A model of the ladder, or another supervisor.")
     strong: Literal[tuple(MODELS)] = Field(description="Stands later in the ladder.")  # type: ignore[valid-type]
+
+
+class SupervisorForm(Form):
+    """Who gives weak labels besides the models of the ladder."""
+
+    kind: Literal[tuple(SUPERVISORS)] = Field(description="`w2s supervisors` says what each is.")  # type: ignore[valid-type]
+    name: str = Field(description="What tables and pairs call it.")
+    settings: dict[str, Any] = Field({}, description='Of its kind, such as {"models": ["offline-s"], "n_seeds": 3}.')
 
 
 class Choices(Form):
@@ -64,6 +73,7 @@ class Choices(Form):
     methods: list[Literal[tuple(METHODS)]] = Field([], description="Instead of the preset's.")  # type: ignore[valid-type]
     seeds: list[Annotated[int, Field(ge=0)]] = Field([], description="Training seeds, instead of the preset's.")
     file: str = Field("", description="Path of a grid's TOML file on the machine that runs it, instead of a preset.")
+    supervisors: list[SupervisorForm] = Field([], description="Instead of the preset's; most grids have none.")
     pairs: list[PairForm] = Field([], description="Instead of the preset's; most grids have all pairs of their ladder.")
 
     def to_config(self) -> GridConfig:
@@ -72,10 +82,14 @@ class Choices(Form):
         Raises:
             UsageError: no such file, or fields that do not fit; one line, as on the command line.
         """
-        chosen = self.model_dump(exclude_none=True, exclude={"preset", "file", "models", "pairs"})
+        chosen = self.model_dump(exclude_none=True, exclude={"preset", "file", "models", "supervisors", "pairs"})
         overrides = dict(_leaves(chosen))
         if self.models:
             overrides["models"] = _ladder(self.models)
+        if self.supervisors:
+            overrides["supervisors"] = [
+                {**each.settings, "kind": each.kind, "name": each.name} for each in self.supervisors
+            ]
         if self.pairs:
             overrides["pairs"] = [[pair.weak, pair.strong] for pair in self.pairs]
         return load_grid(self.file or self.preset, overrides)
@@ -123,8 +137,8 @@ def _box(config: type[BaseModel]) -> type[Form]:
     return create_model(config.__name__.removesuffix("Config"), __base__=Form, __doc__=config.__doc__, **fields)
 
 
-NO_FIELDS = ("world", "supervisors")
-"""What a form leaves to a grid's file: the generated world is nobody's choice, a list of tables has no good box."""
+NO_FIELDS = ("world",)
+"""What a form leaves to a grid's file: the generated world is nobody's choice."""
 
 
 def _rest() -> dict[str, Any]:

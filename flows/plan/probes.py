@@ -7,7 +7,7 @@ for features of the weakly finetuned model that is the paper's "finetune on weak
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -22,6 +22,8 @@ from w2s_core.stages import LABELLED
 
 class ProbeSpec(Learn):
     """Logistic regression on features of the model, which are what its head would get of each text."""
+
+    cited: ClassVar[str] = "Burns et al. 2023, section 5.2.3"
 
     kind: Literal["probe"] = "probe"
     features: Literal["base", "weak", "truth"] = Field(

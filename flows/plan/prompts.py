@@ -6,7 +6,7 @@ Its ceiling is shown examples with the truth. With no examples at all (zero-shot
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -19,6 +19,8 @@ from w2s_core.stages import LABELLED
 
 class PromptSpec(Learn):
     """Answers by a language model that is shown examples in its prompt, and is not trained."""
+
+    cited: ClassVar[str] = "Burns et al. 2023, section 5.2.1"
 
     kind: Literal["prompt"] = "prompt"
     k: int = Field(4, ge=0, multiple_of=2, description="Examples shown, as many of each class; 0: none.")

@@ -1,9 +1,10 @@
-"""What there is to choose from, as tables: datasets, models, ladders, parts of methods."""
+"""What there is to choose from, as tables: datasets, models, ladders, parts of methods, supervisors."""
 
 from __future__ import annotations
 
 import inspect
 import types
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import pyarrow as pa
@@ -11,7 +12,7 @@ from pydantic.fields import FieldInfo
 
 from flows.plan.learners import LEARNERS
 from flows.plan.supervisors.supervisor import SUPERVISORS
-from w2s_core.config import Frozen
+from w2s_core.config import AdaptConfig, Frozen
 from w2s_core.data.datasets import DATASETS
 from w2s_core.methods.ensembles import WAYS
 from w2s_core.methods.losses import LOSSES
@@ -61,17 +62,35 @@ def models_table() -> pa.Table:
     return pa.Table.from_pylist(rows)
 
 
+Parts = Mapping[str, Mapping[str, type[Frozen]]]
+"""What a table of a grid's file takes, by field and name."""
+
+
 def methods_table() -> pa.Table:
-    """One row per part of a method or a supervisor: what it is, and what it takes."""
-    parts: dict[str, dict[str, type[Frozen]]] = {
-        "loss": {name: LOSSES.get(name).params for name in LOSSES},
-        "labels": {name: TREATMENTS.get(name).params for name in TREATMENTS},
-        "stop": {name: STOPS.get(name).params for name in STOPS},
-        "learn": {name: LEARNERS.get(name).spec for name in LEARNERS},
-        "supervisor": {name: SUPERVISORS.get(name).spec for name in SUPERVISORS},
-        "by": {name: WAYS.get(name).params for name in WAYS},
-        "errors": {name: STRUCTURES.get(name).params for name in STRUCTURES},
-    }
+    """One row per part of a method: what it is, what it takes, and where it was published."""
+    return _parts_table(
+        {
+            "loss": {name: LOSSES.get(name).params for name in LOSSES},
+            "labels": {name: TREATMENTS.get(name).params for name in TREATMENTS},
+            "stop": {name: STOPS.get(name).params for name in STOPS},
+            "adapt": {"adapt": AdaptConfig},
+            "learn": {name: LEARNERS.get(name).spec for name in LEARNERS},
+        }
+    )
+
+
+def supervisors_table() -> pa.Table:
+    """One row per kind of supervisor, way to combine an ensemble, and structure of errors; columns as of methods."""
+    return _parts_table(
+        {
+            "kind": {name: SUPERVISORS.get(name).spec for name in SUPERVISORS},
+            "by": {name: WAYS.get(name).params for name in WAYS},
+            "errors": {name: STRUCTURES.get(name).params for name in STRUCTURES},
+        }
+    )
+
+
+def _parts_table(parts: Parts) -> pa.Table:
     rows = [
         {
             "part": part,
@@ -82,6 +101,7 @@ def methods_table() -> pa.Table:
                 for field, info in params.model_fields.items()
                 if field != "name" and field != _tag(params)
             ),
+            "source": params.cited or None,
         }
         for part, entries in parts.items()
         for name, params in entries.items()
@@ -97,9 +117,9 @@ def _setting(field: str, info: FieldInfo) -> str:
     return f"{text} ({', '.join(limits)})" if limits else text
 
 
-def _tag(part: type[Frozen]) -> str:
-    """The field that tells a part from others of its kind, which can have one value only."""
-    return next(field for field, info in part.model_fields.items() if _is_fixed(info.annotation))
+def _tag(part: type[Frozen]) -> str | None:
+    """The field that tells a part from others of its kind, which can have one value only; None: it has no others."""
+    return next((field for field, info in part.model_fields.items() if _is_fixed(info.annotation)), None)
 
 
 def _is_fixed(annotation: Any) -> bool:
@@ -107,7 +127,7 @@ def _is_fixed(annotation: Any) -> bool:
 
 
 def _name(part: type[Frozen]) -> str:
-    return str(part.model_fields[_tag(part)].default)
+    return str(part.model_fields[_tag(part) or ""].default)
 
 
 def _bounds(metadata: list[Any]) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -57,7 +57,9 @@ def one_hot(classes: Tensor, like: Tensor) -> Tensor:
 
 
 class Logconf(Rising):
-    """The auxiliary confidence loss (Burns et al. 2023, section 4.3 and appendix A.4)."""
+    """The auxiliary confidence loss."""
+
+    cited: ClassVar[str] = "Burns et al. 2023, section 4.3 and appendix A.4"
 
     loss: Literal["logconf"] = "logconf"
     threshold: Literal["half", "match_prior", "fixed", "buffer"] = Field(
@@ -152,7 +154,9 @@ def harden_top(margins: Tensor, ties: Tensor, n_positive: Tensor | int) -> Tenso
 
 
 class Entropy(Rising):
-    """A share of the student's entropy beside the cross-entropy (post and published code of EleutherAI/w2s)."""
+    """A share of the student's entropy beside the cross-entropy."""
+
+    cited: ClassVar[str] = "EleutherAI/w2s"
 
     loss: Literal["entropy"] = "entropy"
     detached: bool = Field(
@@ -180,7 +184,9 @@ LOSSES.register("entropy", Loss(entropy, Entropy))
 
 
 class Adaptconf(OnLabels):
-    """Adaptive confidence: each example weighs the student's own answer by itself (AdaptConf, Guo et al. 2024)."""
+    """Adaptive confidence: each example weighs the student's own answer by itself."""
+
+    cited: ClassVar[str] = "AdaptConf, Guo et al. 2024"
 
     loss: Literal["adaptconf"] = "adaptconf"
     temperature: float = Field(0.5, gt=0, description="Lower: less weight of its own where it contradicts the label.")

@@ -5,7 +5,7 @@ None of them looks at the student's own hardened answers; those are in ``confide
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 class Kl(OnLabels):
-    """KL(labels || student): the gradient of xent, and 0 where they are equal (published code of EleutherAI/w2s)."""
+    """KL(labels || student): the gradient of xent, and 0 where they are equal."""
+
+    cited: ClassVar[str] = "EleutherAI/w2s"
 
     loss: Literal["kl"] = "kl"
 
@@ -59,10 +61,12 @@ LOSSES.register("rkl", Loss(rkl, Rkl))
 
 
 class Product(OnLabels):
-    """Cross-entropy against the product of labels and own answers (published code of openai/weak-to-strong).
+    """Cross-entropy against the product of labels and own answers.
 
-    That code has no least probability; the one here is a choice of this project.
+    The published code has no least probability; the one here is a choice of this project.
     """
+
+    cited: ClassVar[str] = "openai/weak-to-strong"
 
     loss: Literal["product"] = "product"
     alpha: float = Field(1.0, ge=0, description="Power of the labels.")

@@ -7,7 +7,7 @@ each stays. Letters: N examples, C classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -37,6 +37,8 @@ class RandomDrop(Drop):
 
 class OracleDrop(Drop):
     """Without as many rows, the wrong labels first: an oracle, and named so."""
+
+    cited: ClassVar[str] = "EleutherAI/w2s"
 
     kind: Literal["oracle_drop"] = "oracle_drop"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -121,7 +121,9 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 class Xent(OnLabels):
-    """Naive finetuning: cross-entropy against the labels (Burns et al. 2023)."""
+    """Naive finetuning: cross-entropy against the labels."""
+
+    cited: ClassVar[str] = "Burns et al. 2023, section 3"
 
     loss: Literal["xent"] = "xent"
 

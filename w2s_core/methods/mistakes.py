@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -94,6 +94,8 @@ def whole_texts(rows: Rows) -> Iterator[str]:
 class Uniform(Errors):
     """Errors in rows that are drawn, all with equal chances."""
 
+    cited: ClassVar[str] = "Burns et al. 2023, appendix E"
+
     kind: Literal["uniform"] = "uniform"
 
 
@@ -108,6 +110,8 @@ STRUCTURES.register("uniform", Structure(uniform, Uniform))
 class Longest(Errors):
     """Errors in the longest texts: characters of passage and prompt."""
 
+    cited: ClassVar[str] = "Burns et al. 2023, appendix E"
+
     kind: Literal["longest"] = "longest"
 
 
@@ -121,6 +125,8 @@ STRUCTURES.register("longest", Structure(longest, Longest))
 
 class Shortest(Errors):
     """Errors in the shortest texts: characters of passage and prompt."""
+
+    cited: ClassVar[str] = "Burns et al. 2023, appendix E"
 
     kind: Literal["shortest"] = "shortest"
 

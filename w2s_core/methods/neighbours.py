@@ -7,7 +7,7 @@ rows that are fitted on, M that are asked about, C classes, D features.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -32,11 +32,15 @@ class ByFeatures(Frozen):
 class Disagree(ByFeatures, Drop):
     """Without the rows whose labels differ most from what features of the strong model say."""
 
+    cited: ClassVar[str] = "EleutherAI/w2s"
+
     kind: Literal["disagree"] = "disagree"
 
 
 class Relabel(ByFeatures):
     """What features of the strong model say, in place of the labels that this is fitted on."""
+
+    cited: ClassVar[str] = "EleutherAI/w2s"
 
     kind: Literal["relabel"] = "relabel"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -48,11 +48,15 @@ FINAL = Final()
 class ValWeak(Frozen):
     """The weights that agree most with the supervisor on the validation rows."""
 
+    cited: ClassVar[str] = "Burns et al. 2023, section 5.1"
+
     rule: Literal["val_weak"] = "val_weak"
 
 
 class ValGt(Frozen):
     """The weights that are right most often on the validation rows: an oracle, and named so."""
+
+    cited: ClassVar[str] = "Burns et al. 2023, section 5.1"
 
     rule: Literal["val_gt"] = "val_gt"
 

@@ -6,7 +6,7 @@ Each is one node of a grid's graph, from labels to labels. Letters: N examples, 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 from pydantic import Field
@@ -93,6 +93,8 @@ TREATMENTS.register("temper", Treatment(temper, Temper))
 
 class Calibrate(Frozen):
     """Tempered as fits best what the supervisor's validation rows are in truth."""
+
+    cited: ClassVar[str] = "Guo et al. 2017, section 4.2"
 
     kind: Literal["calibrate"] = "calibrate"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 class Window(OnLabels):
-    """Cross-entropy against the labels of which the student is unsure (published code of EleutherAI/w2s)."""
+    """Cross-entropy against the labels of which the student is unsure."""
+
+    cited: ClassVar[str] = "EleutherAI/w2s"
 
     loss: Literal["window"] = "window"
     radius: Annotated[float, Field(ge=0, le=1)] | Literal["midweak"] = Field(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -28,6 +28,8 @@ else:
 
 class EnsembleSpec(Spec):
     """What several finetuned models, or several finetunings of one, say together."""
+
+    cited: ClassVar[str] = "Sang et al. 2024; Lang et al. 2025"
 
     kind: Literal["ensemble"] = "ensemble"
     models: tuple[Name, ...] = Field(min_length=1, description="Of the ladder, in any order.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -24,6 +24,8 @@ else:
 
 class SimulatedSpec(Spec):
     """The truth with a chosen share of errors, exactly, of a chosen structure."""
+
+    cited: ClassVar[str] = "Burns et al. 2023, appendix E"
 
     kind: Literal["simulated"] = "simulated"
     accuracy: float = Field(gt=0, le=1, description="Of each split that it labels, but for rounding to whole rows.")

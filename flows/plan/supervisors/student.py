@@ -5,7 +5,7 @@ Rounds of one model on its own labels (strong to strong) are a chain that repeat
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -21,6 +21,8 @@ from w2s_core.stages import part_names
 
 class StudentSpec(Spec):
     """The last of several models, each of which learned from the one before on rows of its own."""
+
+    cited: ClassVar[str] = "Burns et al. 2023, section 4.3.1"
 
     kind: Literal["student"] = "student"
     of: Name = Field(description="Whom the first of them learns from: a model of the ladder, or another supervisor.")

@@ -15,6 +15,7 @@ from flows.plan.forms import UNCHANGED, GridForm
 from flows.plan.grid import GridConfig
 from flows.plan.load import load_grid, preset_names
 from flows.plan.resolve import METHODS
+from flows.plan.supervisors.supervisor import SUPERVISORS
 from flows.run.session import Session
 from w2s_core.data.datasets import DATASETS
 
@@ -48,7 +49,7 @@ def test_few_fields_come_first_and_boxes_last() -> None:
 
 
 def test_form_has_every_field_of_a_grid_but_what_is_left_to_files() -> None:
-    assert set(FIELDS) - {"preset", "file"} == set(GridConfig.model_fields) - {"world", "supervisors"}
+    assert set(FIELDS) - {"preset", "file"} == set(GridConfig.model_fields) - {"world"}
 
 
 def test_names_are_chosen_from_lists() -> None:
@@ -92,6 +93,24 @@ def test_what_is_chosen_replaces_the_presets() -> None:
         "data.balance_test": True,
     }
     assert form.to_config() == load_grid("nlp", overrides)
+
+
+def test_supervisors_are_a_kind_with_its_settings() -> None:
+    chosen = [{"kind": "ensemble", "name": "three", "settings": {"models": ["offline-s"], "n_seeds": 3}}]
+
+    form = GridForm.model_validate({"supervisors": chosen, "pairs": [{"weak": "three", "strong": "offline-m"}]})
+
+    table = {"kind": "ensemble", "name": "three", "models": ["offline-s"], "n_seeds": 3}
+    overrides = {"supervisors": [table], "pairs": [["three", "offline-m"]]}
+    assert form.to_config() == load_grid("quick", overrides)
+    assert SCHEMA["$defs"]["SupervisorForm"]["properties"]["kind"]["enum"] == list(SUPERVISORS)
+
+
+def test_supervisor_with_a_wrong_setting_gives_the_line_of_the_command_line() -> None:
+    chosen = [{"kind": "ensemble", "name": "one", "settings": {"models": ["offline-s"]}}]
+
+    with pytest.raises(UsageError, match=r"supervisors\.0\.ensemble: an ensemble needs at least two members"):
+        GridForm.model_validate({"supervisors": chosen}).to_config()
 
 
 @pytest.mark.parametrize(
