@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-Kind = Literal["rows", "model", "features", "labels", "predictions", "checks"]
+Kind = Literal["rows", "model", "features", "labels", "predictions", "checks", "draws"]
 """What an output holds: examples; weights, tokenizer and head; vectors by id; probabilities by id; answers by id; an
-audit."""
+audit; chances by id of being drawn, and the vote of whoever they follow."""
 
 
 class Output(NamedTuple):
@@ -134,6 +134,28 @@ STAGES: dict[str, Stage] = {
         entry="w2s_core.entries.labels:combine",
         outputs=_tables("labels", *LABELLED),
         reads={**dict.fromkeys(LABELLED, "labels"), **{f"rows_{split}": "rows" for split in LABELLED}},
+    ),
+    "bag": Stage(
+        entry="w2s_core.entries.resampling:bag",
+        outputs=_tables("rows", "weak_train"),
+        reads={"weak_train": "rows"},
+    ),
+    "boost": Stage(
+        entry="w2s_core.entries.resampling:boost",
+        outputs=_always(
+            {"weak_train": Output("rows", "weak_train.parquet"), "weights": Output("draws", "weights.parquet")}
+        ),
+        reads={"model": "model", "weak_train": "rows", "weights": "draws"},
+        runs="model",
+    ),
+    "vote": Stage(
+        entry="w2s_core.entries.resampling:vote",
+        outputs=_tables("labels", *LABELLED),
+        reads={
+            **dict.fromkeys(LABELLED, "labels"),
+            **{f"rows_{split}": "rows" for split in LABELLED},
+            "votes": "draws",
+        },
     ),
     "import_labels": Stage(
         entry="w2s_core.entries.labels:import_labels",

@@ -38,6 +38,19 @@ SELECT
     kappa(n_control, given, control, control_common) AS kappa_control
 FROM counts;
 
+-- Ensembles of the latest runs, by split: how good they are, how good their members are on average, and how often two of
+-- these differ.
+CREATE VIEW ensembles AS
+SELECT
+    dataset, supervisor, seed, split, key,
+    (metrics ->> '$.n_members')::BIGINT AS n_members,
+    (metrics ->> ('$.accuracy_' || split))::DOUBLE AS accuracy,
+    (metrics ->> ('$.member_accuracy_' || split))::DOUBLE AS member_accuracy,
+    (metrics ->> ('$.disagreement_' || split))::DOUBLE AS disagreement
+FROM nodes
+JOIN (SELECT DISTINCT key, split FROM labels) USING (key)
+WHERE metrics ->> '$.n_members' IS NOT NULL;
+
 -- The probabilities that supervisor and student give to class 1 on each row, and its truth.
 CREATE VIEW paired_probs AS
 SELECT

@@ -35,7 +35,8 @@ CREATE TABLE scores (
     kind VARCHAR,             -- gt: trained on ground truth; w2s: trained on weak labels
     model VARCHAR,
     half VARCHAR,
-    supervisor VARCHAR,       -- NULL for gt, as is method; but ceilings that learn otherwise than by finetuning have both
+    supervisor VARCHAR,       -- NULL for gt, as is method; but ceilings that learn otherwise than by finetuning have both,
+                              -- and members of an ensemble that learn from rows of their own a method, its name
     method VARCHAR,
     seed BIGINT,
     split VARCHAR,

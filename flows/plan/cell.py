@@ -80,6 +80,8 @@ class Cell:
     """What the grid says of its supervisors besides the ladder, by name."""
     part: str | None = None
     """The part of the student's half that stands for it here; None: the last one."""
+    drawn: FromNode | None = None
+    """Rows that stand for the supervisor's half here: drawn from it; None: itself."""
 
     def on(self, part: str) -> Cell:
         """The same, where ``part`` stands for the student's half: what is built there labels it, or learns on it."""
@@ -87,6 +89,8 @@ class Cell:
 
     def rows(self, split: str) -> FromNode:
         """The rows of a split."""
+        if split == "weak_train" and self.drawn is not None:
+            return self.drawn
         return FromNode(self.prepared, self.part if self.part and split == "transfer_train" else split)
 
     def truth(self, half: str) -> Labels:

@@ -171,6 +171,34 @@ def write_weak_probs(path: Path, ids: list[str], weak_probs: np.ndarray, weights
     pq.write_table(pa.table(columns), path, compression="zstd")
 
 
+def write_draws(path: Path, ids: list[str], weights: np.ndarray, vote: float) -> None:
+    """Write the chance of each row to be drawn, [N] float64, and the vote of the member that they follow."""
+    columns = {"id": pa.array(ids, pa.string()), "weight": weights, "vote": np.full(len(ids), vote)}
+    pq.write_table(pa.table(columns), path, compression="zstd")
+
+
+def read_draws(path: Path, ids: list[str]) -> np.ndarray:
+    """The chance of each of ``ids``, which are those of the file, to be drawn, [N] float64."""
+    table = pq.read_table(path, columns=["id", "weight"])
+    weights: np.ndarray = table["weight"].take(pc.index_in(pa.array(ids, pa.string()), table["id"])).to_numpy()
+    return weights
+
+
+def read_vote(path: Path) -> float:
+    """The vote in such a file."""
+    return float(pq.read_table(path, columns=["vote"])["vote"][0].as_py())
+
+
+def write_repeated(path: Path, rows: Path, counts: np.ndarray) -> None:
+    """Write each row of a split that ``prepare`` wrote as often as [N] ``counts`` say, in the order of its file."""
+    start = 0
+    with pq.ParquetWriter(path, pq.read_schema(rows), compression="zstd") as file:
+        for batch in _read(rows, *pq.read_schema(rows).names):
+            here = counts[start : start + len(batch)]
+            start += len(batch)
+            file.write_batch(batch.take(pa.array(np.repeat(np.arange(len(batch)), here))))
+
+
 def read_groups(path: Path) -> list[str]:
     """The group of each row of a split that ``prepare`` wrote."""
     return [group for batch in _read(path, "group") for group in batch["group"].to_pylist()]

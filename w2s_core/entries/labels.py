@@ -5,7 +5,7 @@ Only files in, files out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import compress
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,17 @@ def combine(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: W
     """
     way = WAYS.get(params["combine"]["by"])
     settings = way.params.model_validate(params["combine"])
+    return combined(inputs, out, lambda probs, accuracies: way.of(probs, accuracies, settings))
+
+
+def combined(inputs: dict[str, Path], out: Path, way: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> dict[str, Any]:
+    """Write what ``way`` makes of the members' labels of each split, and say how good and how different they are.
+
+    Args:
+        inputs: labels of member I as ``SPLIT.I``, and the rows as ``rows_SPLIT``.
+        out: gets the labels of each split.
+        way: [M, N] P(class 1) by each member, and [M] accuracies on validation, to [N] P(class 1).
+    """
     n_members = sum(name.startswith("validation.") for name in inputs)
     rows = {split: read_rows(inputs[f"rows_{split}"]) for split in LABELLED}
     given = {
@@ -98,9 +109,9 @@ def combine(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: W
     accuracies = {split: np.array([accuracy(p, rows[split].gt_labels) for p in given[split]]) for split in LABELLED}
     metrics: dict[str, Any] = {"n_members": n_members}
     for split in LABELLED:
-        combined = way.of(given[split], accuracies["validation"], settings)
-        write_weak_probs(out / f"{split}.parquet", rows[split].ids, combined)
-        metrics |= label_quality(combined, rows[split].gt_labels, text_lengths(rows[split]), split)
+        probs = way(given[split], accuracies["validation"])
+        write_weak_probs(out / f"{split}.parquet", rows[split].ids, probs)
+        metrics |= label_quality(probs, rows[split].gt_labels, text_lengths(rows[split]), split)
         metrics[f"member_accuracy_{split}"] = float(accuracies[split].mean())
         metrics[f"disagreement_{split}"] = disagreement(given[split])
     return metrics

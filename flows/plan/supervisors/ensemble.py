@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from flows.plan.cell import Cell
+from flows.plan.cell import Answers, Cell
 from flows.plan.choices import any_of
 from flows.plan.graph import FromNode
 from flows.plan.learners import finetune
@@ -37,6 +39,9 @@ class EnsembleSpec(Spec):
     n_seeds: int = Field(
         1, ge=1, le=100, description="Finetunings of each model: with the cell's seed, and with 1000, 2000, ... more."
     )
+    bag: bool = Field(
+        False, description="Each member learns from rows of its own, drawn with replacement from the supervisor's half."
+    )
 
     @model_validator(mode="after")
     def _several(self) -> EnsembleSpec:
@@ -53,18 +58,31 @@ class EnsembleSpec(Spec):
 def build(cell: Cell, spec: EnsembleSpec) -> Supervision:
     """Measured against its strongest model, finetuned once with the cell's seed.
 
-    That has a part of the ensemble's compute; a single supervisor with all of it is another entry of the grid.
+    That has a part of the ensemble's compute; a single supervisor with all of it is one of kind ``longer``.
     """
     cells = [replace(cell, seed=cell.seed + APART * k) for k in range(spec.n_seeds)]
     names = [name for name in cell.models if name in spec.models]
-    members = [finetune(each, name, each.truth("weak_train")) for name in names for each in cells]
+    truth, members = cell.truth("weak_train"), []
+    for position, (name, each) in enumerate(product(names, cells)):
+        if spec.bag:
+            seed = cell.seed + APART * position
+            bag = cell.add("bag", {"seed": seed}, {"weak_train": cell.rows("weak_train")}, seed=seed)
+            on_bag = replace(each, drawn=FromNode(bag, "weak_train"))
+            members.append(finetune(on_bag, name, truth, method=spec.name))
+        else:
+            members.append(finetune(each, name, truth))
+    combined = cell.add("combine", {"combine": spec.by.model_dump()}, said_by(cell, members), supervisor=spec.name)
+    labels = cell.labels_of(combined, spec.name)
+    return Supervision(labels, cell.judge(labels), reference=finetune(cell, names[-1], truth).score)
+
+
+def said_by(cell: Cell, members: Sequence[Answers]) -> dict[str, FromNode]:
+    """The inputs of a stage that combines the labels of members: rows, and labels by split and position."""
     inputs: dict[str, FromNode] = {f"rows_{split}": cell.rows(split) for split in LABELLED}
     for position, member in enumerate(members):
         given = member.labels().given or {}
         inputs |= {f"{split}.{position}": source for split, source in given.items()}
-    combined = cell.add("combine", {"combine": spec.by.model_dump()}, inputs, supervisor=spec.name)
-    labels = cell.labels_of(combined, spec.name)
-    return Supervision(labels, cell.judge(labels), reference=members[-spec.n_seeds].score)
+    return inputs
 
 
 SUPERVISORS.register("ensemble", Supervisor(EnsembleSpec, build))

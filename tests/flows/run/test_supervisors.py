@@ -63,6 +63,34 @@ def test_students_of_other_supervisors_land_with_the_accuracy_of_their_labels(tm
         assert row["transfer_acc"] == pytest.approx(agreeing + differing)
 
 
+def test_ensembles_of_rows_of_their_own_land_with_members_and_the_control(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    supervisors = [
+        {"name": "bags", "kind": "ensemble", "models": ["s"], "n_seeds": 2, "bag": True},
+        {"name": "boost", "kind": "boosted", "model": "s", "n_rounds": 2},
+        {"name": "longer", "kind": "longer", "model": "s", "times": 2},
+    ]
+
+    ran = project.run({**TINY, "supervisors": supervisors, "pairs": [[spec["name"], "m"] for spec in supervisors]})
+
+    assert ran.failed == []
+    # The usual one, two bags, the second round, the longer one; and the ceiling.
+    assert ran.stages["train_gt"] == 1 + 2 + 1 + 1 + 1
+    assert (ran.stages["bag"], ran.stages["boost"], ran.stages["vote"]) == (2, 2, 1)
+    assert len({accuracies(project, spec["name"])["weak_acc"] for spec in supervisors}) == 1
+    sql = "SELECT supervisor, n_members, accuracy, member_accuracy, disagreement FROM ensembles WHERE split = 'test'"
+    found = {row["supervisor"]: row for row in run_query(project.home / "results.duckdb", sql).to_pylist()}
+    assert found.keys() == {"bags", "boost"}
+    for name, row in found.items():
+        assert row["n_members"] == 2
+        assert row["accuracy"] == accuracies(project, name)["supervisor_acc"]
+        first = "OR (model = 's' AND method IS NULL)" if name == "boost" else ""
+        sql = f"SELECT avg(accuracy) AS mean FROM scores WHERE kind = 'gt' AND (method LIKE '{name}%' {first})"
+        [mean] = run_query(project.home / "results.duckdb", sql).to_pylist()
+        assert row["member_accuracy"] == pytest.approx(mean["mean"])
+    assert project.run({**TINY, "supervisors": supervisors, "pairs": [["bags", "m"]]}).executed == []
+
+
 def test_chains_train_on_parts_and_land_beside_the_direct_pair(tmp_path: Path) -> None:
     project = Project(tmp_path)
     supervisors = [{"name": "chain", "kind": "student", "of": "s", "models": ["m", "m"]}]
