@@ -35,6 +35,12 @@ class Frozen(BaseModel):
         return value
 
 
+Layer = Literal["last", "middle"] | Annotated[int, Field(ge=1)]
+"""A layer of a model, by number from 1; the middle one is that after half of them, rounded down."""
+
+LAST_LAYER: Layer = "last"
+
+
 class WorldConfig(Frozen):
     """The generated world of the offline ladder and datasets; set once, see ``bench/RESULTS.md``."""
 

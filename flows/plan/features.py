@@ -8,6 +8,7 @@ from typing import NamedTuple
 from artifacts.identity.keys import JSON
 from flows.plan.cell import Cell
 from flows.plan.graph import FromNode, FromPath
+from w2s_core.config import Layer
 
 BASE_PARAMS = ("init", "n_layers", "size", "precision", "max_length", "pooling")
 """Fields of a ModelConfig that decide the features of a model that is not finetuned."""
@@ -34,9 +35,9 @@ def untrained(cell: Cell, name: str) -> Seen:
     return Seen(params, model.base, seed, {"model": name})
 
 
-def extracted(cell: Cell, seen: Seen, *splits: str) -> dict[str, FromNode]:
+def extracted(cell: Cell, seen: Seen, layer: Layer, *splits: str) -> dict[str, FromNode]:
     """The features of some splits; those of one node are asked for together."""
-    params = {**cell.asked, **seen.params, "splits": list(splits)}
+    params = {**cell.asked, **seen.params, "layer": layer, "splits": list(splits)}
     inputs = {**seen.inputs, **{split: cell.rows(split) for split in splits}}
     node = cell.add("features", params, inputs, seed=seen.seed, **seen.about)
     return {split: FromNode(node, split) for split in splits}

@@ -15,7 +15,7 @@ from flows.plan.graph import FromNode
 from w2s_core.config import Frozen
 from w2s_core.methods.losses import Xent
 from w2s_core.methods.stopping import FINAL
-from w2s_core.methods.treatments import TREATMENTS
+from w2s_core.methods.treatments import TREATMENTS, OfFeatures
 from w2s_core.registry import Registry
 from w2s_core.stages import LABELLED, TREATED, model_output
 
@@ -183,13 +183,14 @@ def treated(cell: Cell, labels: Labels, treatments: Sequence[Frozen], strong: st
     for treatment in treatments:
         assert labels.given is not None
         seen = {split: labels.given[split] for split in TREATED}
-        params = {"treatment": treatment.model_dump()}
+        # Which layer it was is in the features.
+        params = {"treatment": treatment.model_dump(exclude={"layer"})}
         entry = TREATMENTS.get(params["treatment"]["kind"])
         inputs = seen if entry.truth_of is None else {**seen, "truth": cell.rows(entry.truth_of)}
         about: dict[str, JSON] = {"supervisor": labels.by, "method": params["treatment"]["kind"]}
-        if entry.guess is not None:
+        if isinstance(treatment, OfFeatures):
             # As a probe asks for them, so that they are extracted once.
-            vectors = extracted(cell, untrained(cell, strong), *LABELLED)
+            vectors = extracted(cell, untrained(cell, strong), treatment.layer, *LABELLED)
             inputs = {**inputs, **{f"features.{split}": vectors[split] for split in TREATED}}
             about["model"] = strong
         node = cell.add("treat", params, inputs, **about)

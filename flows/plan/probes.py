@@ -16,12 +16,13 @@ from flows.plan.cell import Answers, Cell, Labels
 from flows.plan.features import Seen, extracted, untrained
 from flows.plan.graph import FromNode
 from flows.plan.learners import LEARNERS, Learn, Learner, Lesson, train
+from w2s_core.config import LAST_LAYER, Layer
 from w2s_core.methods.probes import L2
 from w2s_core.stages import LABELLED
 
 
 class ProbeSpec(Learn):
-    """Logistic regression on features of the model, which are what its head would get of each text."""
+    """Logistic regression on features of the model: its hidden states of each text, as its head would get them."""
 
     cited: ClassVar[str] = "Burns et al. 2023, section 5.2.3"
 
@@ -31,6 +32,7 @@ class ProbeSpec(Learn):
         description="Of the model as it is; finetuned on the same labels, with the method's loss; or finetuned on the "
         "truth of the same rows: an oracle, and named so.",
     )
+    layer: Layer = Field(LAST_LAYER, description="Whose hidden states they are.")
     l2: tuple[Annotated[float, Field(ge=0)], ...] = Field(
         L2, min_length=1, description="Penalties to choose from, by the loss on validation's labels of the same kind."
     )
@@ -62,10 +64,10 @@ def _seen(lesson: Lesson, spec: ProbeSpec) -> Seen:
 def _fit(lesson: Lesson, spec: ProbeSpec, labels: Labels) -> Answers:
     """A probe on these labels, with features as the lesson's student has them."""
     cell, seen = lesson.cell, _seen(lesson, spec)
-    features = extracted(cell, seen, *LABELLED)
+    features = extracted(cell, seen, spec.layer, *LABELLED)
     params: dict[str, JSON] = {"l2": list(spec.l2)}
     # The other half has a node of its own, so that no other probe depends on where this one is fitted.
-    of_half = features if labels.half in features else extracted(cell, seen, labels.half)
+    of_half = features if labels.half in features else extracted(cell, seen, spec.layer, labels.half)
     inputs: dict[str, FromNode] = {
         "train": cell.rows(labels.half),
         "validation": cell.rows("validation"),
@@ -82,7 +84,9 @@ def _fit(lesson: Lesson, spec: ProbeSpec, labels: Labels) -> Answers:
 
     def own_labels(of: Cell | None = None) -> Labels:
         there = of or cell
-        seen_there = {f"features.{split}": source for split, source in extracted(there, seen, *LABELLED).items()}
+        seen_there = {
+            f"features.{split}": source for split, source in extracted(there, seen, spec.layer, *LABELLED).items()
+        }
         return there.labels_of(there.add("fit_probe", params, inputs | seen_there, **about), by=lesson.name)
 
     given = own_labels().given

@@ -10,17 +10,20 @@ from typing import Any
 
 import numpy as np
 
+from w2s_core.config import LAST_LAYER
 from w2s_core.data.rows import read_rows, write_features
 from w2s_core.errors import DataError
 from w2s_core.models.classifier import Classifier, build, load
 from w2s_core.settings.setting import SETTINGS
-from w2s_core.training.features import extract
+from w2s_core.training.features import extract, give_layer
 from w2s_core.watch import Watch
 
 
 def features(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Watch) -> dict[str, Any]:
     """The vector of each row of some splits: of a trained model, or of one as it is before any training."""
     setting, classifier = SETTINGS.get(params["setting"]), _model(params, inputs)
+    if params["layer"] != LAST_LAYER:
+        give_layer(classifier, params["layer"])
     metrics: dict[str, Any] = {"n_features": classifier.head.in_features}
     for split in params["splits"]:
         rows = read_rows(inputs[split])

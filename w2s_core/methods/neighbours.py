@@ -12,16 +12,15 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from w2s_core.config import Frozen
 from w2s_core.methods.filters import Drop, without_lowest
 from w2s_core.methods.probes import fit
-from w2s_core.methods.treatments import TREATMENTS, Treatment
+from w2s_core.methods.treatments import TREATMENTS, OfFeatures, Treatment
 
 AT_A_TIME = 1024
 """Rows whose distances to all others are in memory at once."""
 
 
-class ByFeatures(Frozen):
+class ByFeatures(OfFeatures):
     """How labels are guessed from features."""
 
     by: Literal["knn", "probe"] = Field("knn", description="The nearest rows, or logistic regression.")
@@ -58,28 +57,42 @@ def guess(
         are_same: whether ``asked`` are the rows of ``features``.
     """
     if params.by == "knn":
-        return _mean_of_nearest(features, probs, asked, params.k, are_same=are_same)
+        return mean_of_nearest(features, probs, asked, params.k, are_same=are_same)
     of_1 = fit(features, probs[:, 1], params.l2 * len(features)).probs(asked)
     return np.stack([1 - of_1, of_1], axis=1)
 
 
-def _mean_of_nearest(
+def mean_of_nearest(
     features: np.ndarray, probs: np.ndarray, asked: np.ndarray, k: int, *, are_same: bool
 ) -> np.ndarray:
+    """The mean label of the nearest rows, [M, C] float64, of [N, D], [N, C] and [M, D]; a row alone keeps its own."""
+    near = nearest(features, asked, k, are_same=are_same)
+    found: np.ndarray = probs[near].mean(1) if near.shape[1] else probs.copy()
+    return found
+
+
+def nearest(features: np.ndarray, asked: np.ndarray, k: int, *, are_same: bool) -> np.ndarray:
+    """Indices of the K nearest rows by Euclidean distance, [M, K], in no order; K is smaller where rows are fewer.
+
+    Args:
+        features: [N, D] float32, of these rows.
+        asked: [M, D] float32.
+        k: at least 1.
+        are_same: whether ``asked`` are the rows of ``features``; then none is its own neighbour.
+    """
     n_near = min(k, len(features) - are_same)
+    found = np.empty((len(asked), n_near), np.int64)
     if not n_near:
-        return probs.copy()  # a row alone
+        return found
     wide = features.astype(np.float64)
     lengths = (wide**2).sum(1)
-    found = np.empty((len(asked), probs.shape[1]))
     for start in range(0, len(asked), AT_A_TIME):
         some = asked[start : start + AT_A_TIME].astype(np.float64)
         # Less what is the same for all neighbours of a row.
         distances = lengths - 2 * some @ wide.T
         if are_same:
             distances[np.arange(len(some)), start + np.arange(len(some))] = np.inf
-        near = np.argpartition(distances, n_near - 1, axis=1)[:, :n_near]
-        found[start : start + len(some)] = probs[near].mean(1)
+        found[start : start + len(some)] = np.argpartition(distances, n_near - 1, axis=1)[:, :n_near]
     return found
 
 

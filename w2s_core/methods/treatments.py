@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 import numpy as np
 from pydantic import Field
 
-from w2s_core.config import Frozen
+from w2s_core.config import LAST_LAYER, Frozen, Layer
 from w2s_core.registry import Registry
 
 
@@ -51,6 +51,12 @@ class Guess(Protocol):
 
 
 TREATMENTS: Registry[Treatment] = Registry("label treatment", param="treatment.kind", modules=("w2s_core.methods.*",))
+
+
+class OfFeatures(Frozen):
+    """What all take that look at features of the strong model."""
+
+    layer: Layer = Field(LAST_LAYER, description="Whose hidden states are the features.")
 
 
 class Harden(Frozen):

@@ -13,6 +13,7 @@ from flows.plan.graph import FromNode, Graph, Node, Pair
 from flows.plan.load import parse_grid
 from flows.plan.resolve import resolve
 from tests.tiny_models import tiny_base
+from w2s_core.stages import ADDED
 
 MODELS = ["offline-s", "offline-m", "offline-l"]
 
@@ -164,3 +165,17 @@ def test_name_of_a_method_whose_features_know_the_truth_says_so() -> None:
 def test_loss_and_stop_of_a_probe_that_trains_no_model_are_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="loss and stop say nothing"):
         graph_of(probe("base", **fields))
+
+
+def test_features_of_another_layer_are_other_features_of_the_same_model() -> None:
+    last, middle = "probe", probe("base", learn={"kind": "probe", "layer": "middle"})
+    filters = [{"name": f"d-{layer}", "labels": [{"kind": "disagree", "layer": layer}]} for layer in ("last", "middle")]
+
+    graph = graph_of(last, middle, *filters, pairs=[MODELS[:2]])
+
+    # Of the student's splits; the ceilings learn on the same.
+    assert sorted(str(n.params["layer"]) for n in graph.nodes.values() if n.stage == "features") == ["last", "middle"]
+    treated = [node for node in graph.nodes.values() if node.stage == "treat"]
+    assert [parent(node, "features.validation").params["layer"] for node in treated] == ["last", "middle"]
+    assert treated[0].params == treated[1].params
+    assert {"layer": "last"}.items() <= ADDED["features"].items()

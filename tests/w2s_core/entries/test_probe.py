@@ -23,7 +23,7 @@ from w2s_core.watch import Silent
 
 ROWS = {split: toy_rows(20, i) for i, split in enumerate(LABELLED)}
 TRAIN = ROWS["transfer_train"]
-OF_BASE = {"setting": "classify", "splits": list(LABELLED), "model": model_params()}
+OF_BASE = {"setting": "classify", "layer": "last", "splits": list(LABELLED), "model": model_params()}
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_features_of_a_model_are_those_of_its_weights(inputs: dict[str, Path], o
     classifier = build(model_params(init="random", size={"n_layers": 1, "width": 8, "n_heads": 2}),
                        tiny_base(tmp_path / "base"), seed=3)  # fmt: skip
     save(classifier, tmp_path / "model")
-    params = {"setting": "classify", "splits": ["test"]}
+    params = {"setting": "classify", "layer": "last", "splits": ["test"]}
 
     features(params, {"model": tmp_path / "model", "test": inputs["test"]}, out, Silent())
 

@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from tests.tiny_models import CLASSIFY, SIZES, model_params, rows_of, tiny_base, toy_rows
+from w2s_core.config import Layer
 from w2s_core.data.rows import Rows
-from w2s_core.models.classifier import Classifier, build
-from w2s_core.training.features import extract
+from w2s_core.errors import DataError
+from w2s_core.models.classifier import Classifier, build, pool
+from w2s_core.training.features import extract, give_layer
 from w2s_core.training.predict import predict
 from w2s_core.watch import Silent
 
@@ -67,6 +69,30 @@ def test_texts_of_one_length_at_a_time_keep_their_rows(tmp_path: Path) -> None:
     classifier.is_packable, classifier.is_padded = False, False
 
     np.testing.assert_allclose(packed, extract(CLASSIFY, classifier, rows, Silent()), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", SIZES)
+@pytest.mark.parametrize(("layer", "at"), [("middle", 1), (1, 1), (2, 2), ("last", 2)])
+def test_features_of_a_layer_are_its_pooled_hidden_states(tmp_path: Path, family: str, layer: Layer, at: int) -> None:
+    classifier, rows = classifier_of(tmp_path, family), toy_rows(6)
+    tokens = CLASSIFY.encode(rows, classifier, tmp_path)
+    expected = []
+    for i in range(len(rows)):
+        ids, mask = (torch.from_numpy(array) for array in tokens.padded(np.array([i]), classifier.pad_id))
+        with torch.no_grad():
+            states = classifier.backbone(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
+        expected.append(pool(states[at], mask, classifier.pooling)[0].numpy())
+
+    give_layer(classifier, layer)
+
+    np.testing.assert_allclose(extract(CLASSIFY, classifier, rows, Silent()), expected, rtol=1e-4, atol=1e-5)
+    classifier.is_packable = False
+    np.testing.assert_allclose(extract(CLASSIFY, classifier, rows, Silent()), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_layer_that_a_model_has_not_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="layer = 3, but the model has 2 layers"):
+        give_layer(classifier_of(tmp_path), 3)
 
 
 def test_model_has_its_head_again(tmp_path: Path) -> None:
