@@ -14,6 +14,7 @@ from artifacts.errors import UsageError
 from artifacts.identity.keys import JSON
 from flows.plan.cell import Answers, Cell, Labels
 from flows.plan.learners import LEARNERS, Learn, Learner, Lesson, finetune
+from w2s_core.methods.prompting import PHRASES, Phrase
 from w2s_core.stages import LABELLED
 
 
@@ -26,9 +27,11 @@ class PromptSpec(Learn):
     k: int = Field(4, ge=0, multiple_of=2, description="Examples shown, as many of each class; 0: none.")
     draws: int = Field(3, ge=1, description="Draws of examples, over which probabilities are averaged.")
     calibrate: bool = Field(True, description="Less what the model says of a text without content.")
-    cue: str = Field("\nYes or No? Answer:", min_length=1, description="After each text.")
+    cue: str | None = Field(None, min_length=1, description="After each text; default: the dataset's.")
     answers: tuple[Annotated[str, Field(min_length=1)], Annotated[str, Field(min_length=1)]] | None = Field(
-        None, description="Of class 0 and class 1; default: No and Yes, or 0 and 1 where a tokenizer has no such words."
+        None,
+        description="Of class 0 and class 1; default: No and Yes, or the dataset's, or 0 and 1 where a tokenizer has no "
+        "such words.",
     )
 
     @property
@@ -44,13 +47,18 @@ def _asked(lesson: Lesson, spec: PromptSpec, labels: Labels) -> Answers:
         raise UsageError(
             f"methods: {name!r} starts at random, and answers no prompts; leave the method or the model out"
         )
+    phrase = PHRASES.get(cell.dataset, Phrase())
+    asked = {
+        "cue": spec.cue or phrase.cue,
+        "answers": [list(pair) for pair in ((spec.answers,) if spec.answers else phrase.answers)],
+    }
     params: dict[str, JSON] = {
         "model": {
             "n_layers": model.config.n_layers,
             "max_length": model.config.max_length,
             "hub": model.source.hub,
         },
-        "prompt": spec.model_dump(exclude={"kind"}, mode="json"),
+        "prompt": {**spec.model_dump(exclude={"kind"}), **asked},
         "seed": cell.seed,
     }
     shown = {**model.base, **({"train": cell.rows(labels.half)} if spec.k else {})}

@@ -21,7 +21,7 @@ from w2s_core.data.rows import (
     write_weak_probs,
 )
 from w2s_core.errors import DataError
-from w2s_core.methods.prompting import ANSWERS, CONTENT_FREE, Form, calibrated, chosen, shots
+from w2s_core.methods.prompting import CONTENT_FREE, Form, calibrated, chosen, shots
 from w2s_core.metrics import harden, label_quality
 from w2s_core.models.packing import longest_text
 from w2s_core.models.pretrained import language_model_of
@@ -38,7 +38,7 @@ def prompt(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Wa
 
     Args:
         params: ``model`` (``n_layers``, ``max_length`` and ``hub`` of a ModelConfig), ``prompt`` (``k``, ``draws``,
-            ``calibrate``, ``cue``, ``answers``) and ``seed``.
+            ``calibrate``, ``cue``, and ``answers``: pairs of which the first is taken that can be) and ``seed``.
         inputs: the rows of the splits; ``base``; ``train``, of which examples are shown, if any, with ``labels`` or in
             truth.
         out: gets the labels of each split.
@@ -69,15 +69,13 @@ def prompt(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Wa
     return {**metrics, "n_truncated": n_cut}
 
 
-def _answers(tokenizer: PreTrainedTokenizerBase, wanted: list[str] | None) -> tuple[tuple[str, str], tuple[int, int]]:
-    """The answers of both classes and their tokens: the wanted ones, or the first that the tokenizer tells apart."""
-    if wanted is not None:
-        answers = (wanted[0], wanted[1])
-        return answers, answer_tokens(tokenizer, answers)
-    for answers in ANSWERS[:-1]:
+def _answers(tokenizer: PreTrainedTokenizerBase, wanted: list[list[str]]) -> tuple[tuple[str, str], tuple[int, int]]:
+    """The answers of both classes and their tokens: the first that the tokenizer tells apart."""
+    *others, last = [(of_0, of_1) for of_0, of_1 in wanted]
+    for answers in others:
         with suppress(DataError):
             return answers, answer_tokens(tokenizer, answers)
-    return ANSWERS[-1], answer_tokens(tokenizer, ANSWERS[-1])
+    return last, answer_tokens(tokenizer, last)
 
 
 def _prefixes(params: dict[str, Any], inputs: dict[str, Path], form: Form) -> list[str]:

@@ -22,6 +22,31 @@ ANSWERS = (("No", "Yes"), ("0", "1"))
 """Of class 0 and class 1, unless others are wanted; the second where a tokenizer knows none of the first."""
 
 
+class Phrase(NamedTuple):
+    """How the examples of a dataset are asked about, unless a method says so itself."""
+
+    cue: str = "\nYes or No? Answer:"
+    answers: tuple[tuple[str, str], ...] = ANSWERS
+    """Of class 0 and class 1: the first that a tokenizer tells apart; words of a dataset's own stand before these."""
+
+
+IS_RIGHT = Phrase("\nIs this answer right, Yes or No? Answer:")
+
+PHRASES = {
+    **dict.fromkeys(
+        (
+            "cosmos_qa", "dream", "hellaswag", "openbookqa", "piqa", "quail", "quartz", "sciq", "social_iqa", "mc_taco",
+            "multirc",
+        ),
+        IS_RIGHT,
+    ),
+    **dict.fromkeys(
+        ("ethics_utilitarianism", "ethics_utilitarianism_hard"), Phrase("\nIs that right, Yes or No? Answer:")
+    ),
+}  # fmt: skip
+"""By dataset; the prompts of all others ask a question that is answered by yes or no."""
+
+
 class Form(NamedTuple):
     """How examples are written."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,7 @@ def ask(
     encoded = [ids[-longest:] for ids in encoded]
     order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
     found = np.empty(len(encoded))
+    is_asked_for_some = "logits_to_keep" in inspect.signature(model.forward).parameters
     model.eval()
     start = 0
     while start < len(order):
@@ -66,11 +68,14 @@ def ask(
         for row, i in enumerate(rows):
             ids[row, : len(encoded[i])] = torch.tensor(encoded[i])
         mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long()
+        ends, place = (lengths - 1).unique(return_inverse=True)
+        # Of most models only those of positions where a text ends are asked for: [B, E, V], else [B, T, V].
+        wanted = {"logits_to_keep": ends.to(model.device)} if is_asked_for_some else {}
         with torch.no_grad():
             logits = model(
-                input_ids=ids.to(model.device), attention_mask=mask.to(model.device), use_cache=False
-            ).logits  # [B, T, V]
-        last = logits[torch.arange(len(rows)), lengths - 1].double().cpu()
+                input_ids=ids.to(model.device), attention_mask=mask.to(model.device), use_cache=False, **wanted
+            ).logits
+        last = logits[torch.arange(len(rows)), place if wanted else lengths - 1].double().cpu()
         found[rows] = (last[:, tokens[1]] - last[:, tokens[0]]).numpy()
         start = end
         watch.progress(start, len(order), "rows")

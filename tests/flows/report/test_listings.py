@@ -50,4 +50,4 @@ def test_ways_to_combine_an_ensemble_are_listed() -> None:
 def test_learners_are_listed() -> None:
     settings = {row["name"]: row["settings"] for row in methods_table().to_pylist() if row["part"] == "learn"}
     assert settings.keys() == {"finetune", "probe", "prompt"}
-    assert settings["probe"].startswith("features = base (or weak, truth), l2 = ")
+    assert settings["probe"].startswith("features = base (or weak, truth), layer = last (or middle, ≥ 1), l2 = ")

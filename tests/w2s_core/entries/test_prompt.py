@@ -17,7 +17,7 @@ from w2s_core.watch import Silent
 
 
 def params(**settings: Any) -> dict[str, Any]:
-    about = {"k": 2, "draws": 2, "calibrate": True, "cue": f" {WORDS[2]}", "answers": [WORDS[0], WORDS[1]]}
+    about = {"k": 2, "draws": 2, "calibrate": True, "cue": f" {WORDS[2]}", "answers": [[WORDS[0], WORDS[1]]]}
     return {"model": {"n_layers": None, "max_length": 64, "hub": None}, "prompt": about | settings, "seed": 0}
 
 
@@ -56,7 +56,9 @@ def test_what_is_shown_decides_what_is_said(inputs: dict[str, Path], tmp_path: P
 
 def test_answers_are_words_that_the_tokenizer_tells_apart(inputs: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(DataError, match="'0' and '1' begin with one token"):
-        said(params(answers=None), inputs, tmp_path / "out")
+        said(params(answers=[["No", "Yes"], ["0", "1"]]), inputs, tmp_path / "out")
+    _, metrics = said(params(answers=[["No", "Yes"], [WORDS[1], WORDS[2]]]), inputs, tmp_path / "again")
+    assert metrics["answers"] == f"{WORDS[1]}/{WORDS[2]}"
 
 
 def test_probabilities_are_the_mean_over_draws(inputs: dict[str, Path], tmp_path: Path) -> None:

@@ -7,9 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from w2s_core.methods.prompting import Form, calibrated, chosen, shots
+from w2s_core.data.datasets import DATASETS
+from w2s_core.methods.prompting import PHRASES, Form, Phrase, calibrated, chosen, shots
 
 FORM = Form("\nAnswer:", ("No", "Yes"))
+
+
+def test_phrases_are_of_datasets_that_there_are_and_have_a_last_resort() -> None:
+    assert set(PHRASES) <= set(DATASETS)
+    for phrase in (Phrase(), *PHRASES.values()):
+        assert phrase.answers[-1] == ("0", "1")
+        assert phrase.cue.startswith("\n")
 
 
 def test_examples_stand_before_the_text_that_is_asked_about() -> None:
