@@ -19,7 +19,7 @@ from artifacts.results.query import pgr_table
 from artifacts.waiting import STOP, show_in
 from flows.cli.display import Display
 from flows.home import Home, Places
-from flows.report.tables import show
+from flows.report.tables import show, unsure_labels
 from flows.run.drain import Outcome
 from flows.run.interrupts import INTERRUPTS
 from flows.run.session import Session
@@ -162,6 +162,8 @@ def _close(session: Session, outcome: Outcome, console: Console, seconds: float)
     table = pgr_table(session.home.results, name, "pair") if session.plan.graph.pairs else None
     if table is not None and table.num_rows:
         show(table, title=f"{name}: performance gap recovered")
+        for line in unsure_labels(table):
+            say(console, line)
     for audit in session.audits:
         if audit.metrics["verdict"] == "fail":
             say(console, f"do not trust {audit.labels['dataset']}: {audit.metrics['reasons']}")

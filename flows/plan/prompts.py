@@ -30,7 +30,7 @@ class PromptSpec(Learn):
     cue: str | None = Field(None, min_length=1, description="After each text; default: the dataset's.")
     answers: tuple[Annotated[str, Field(min_length=1)], Annotated[str, Field(min_length=1)]] | None = Field(
         None,
-        description="Of class 0 and class 1; default: No and Yes, or the dataset's, or 0 and 1 where a tokenizer has no "
+        description="Of class 0 and class 1; default: the dataset's, else No and Yes; 0 and 1 where a tokenizer has no "
         "such words.",
     )
 

@@ -142,6 +142,16 @@ def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
+def unsure_labels(pairs: pa.Table) -> list[str]:
+    """A line for each dataset and supervisor of a table of pairs some of whose students saw labels that say little."""
+    rows = [row for row in pairs.to_pylist() if "labels" in (row["near_chance"] or "")]
+    return [
+        f"the labels of {weak} on {dataset} say little: they are near one half, where a student hardly moves; "
+        "try the methods harden and calibrate"
+        for dataset, weak in dict.fromkeys((row["dataset"], row["weak"]) for row in rows)
+    ]
+
+
 def cell(name: str, value: Any) -> str:
     """What people read of one value of the column ``name``."""
     if value is None:

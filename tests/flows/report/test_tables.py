@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from artifacts.errors import UsageError
-from flows.report.tables import cell, show
+from flows.report.tables import cell, show, unsure_labels
 
 WIDE = pa.table(
     {
@@ -169,3 +169,17 @@ def test_unknown_format_is_refused() -> None:
 def test_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nowhere"):
         show(WIDE, "csv", output=tmp_path / "nowhere" / "pgr.csv")
+
+
+def test_supervisors_whose_labels_say_little_are_named_once() -> None:
+    pairs = pa.table(
+        {
+            "dataset": ["sst2", "sst2", "boolq", "sst2"],
+            "weak": ["s", "s", "s", "m"],
+            "near_chance": ["weak, labels", "labels", "transfer", None],
+        }
+    )
+
+    [line] = unsure_labels(pairs)
+
+    assert line.startswith("the labels of s on sst2 say little")
