@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-Kind = Literal["rows", "model", "features", "labels", "predictions", "checks", "draws"]
+Kind = Literal["rows", "model", "features", "labels", "predictions", "checks", "draws", "measures"]
 """What an output holds: examples; weights, tokenizer and head; vectors by id; probabilities by id; answers by id; an
-audit; chances by id of being drawn, and the vote of whoever they follow."""
+audit; chances by id of being drawn, and the vote of whoever they follow;
+numbers by name."""
 
 
 class Output(NamedTuple):
@@ -183,6 +184,11 @@ STAGES: dict[str, Stage] = {
             "labels": "labels",
             "validation_labels": "labels",
         },
+    ),
+    "salience": Stage(
+        entry="w2s_core.entries.salience:salience",
+        outputs=_tables("measures", "salience"),
+        reads={"rows": "rows", "labels": "labels", "features": "features"},
     ),
     "prompt": Stage(
         entry="w2s_core.entries.prompt:prompt",

@@ -51,6 +51,22 @@ FROM nodes
 JOIN (SELECT DISTINCT key, split FROM labels) USING (key)
 WHERE metrics ->> '$.n_members' IS NOT NULL;
 
+-- How salient the truth, a supervisor's labels, and their errors are to a model before any finetuning: of a linear probe on
+-- its features, fitted on the student's rows, the accuracy on test beyond that of naming one class (gain), and the AUROC;
+-- and the bits per row of the online code of Voita and Titov 2020 (arXiv 2003.12298), 1 where nothing is learned. Of what
+-- was measured latest, whichever grid asked for it.
+CREATE VIEW salience AS
+SELECT
+    dataset, supervisor, model, seed, what,
+    (metrics ->> ('$.' || what || '_gain'))::DOUBLE AS gain,
+    (metrics ->> ('$.' || what || '_auroc'))::DOUBLE AS auroc,
+    (metrics ->> ('$.' || what || '_bits'))::DOUBLE AS bits
+FROM (
+    SELECT * FROM nodes WHERE metrics ->> '$.errors_bits' IS NOT NULL
+    QUALIFY row_number() OVER (PARTITION BY node ORDER BY started DESC, key) = 1
+)
+CROSS JOIN (SELECT unnest(['truth', 'labels', 'errors']) AS what);
+
 -- The probabilities that supervisor and student give to class 1 on each row, and its truth.
 CREATE VIEW paired_probs AS
 SELECT

@@ -12,13 +12,15 @@ from typing import Any, NamedTuple
 
 from artifacts.identity.keys import JSON
 from flows.plan.adapted import adapted
-from flows.plan.cell import Answers, Cell, Model, ModelSource
+from flows.plan.cell import Answers, Cell, Labels, Model, ModelSource
+from flows.plan.features import extracted, untrained
 from flows.plan.graph import FromNode, FromPath, Graph, Node, Pair
 from flows.plan.grid import GridConfig, MethodConfig
 from flows.plan.learners import LEARNERS, Learn, Lesson, Recipes, finetune, treated
 from flows.plan.supervisors.supervisor import supervise
-from w2s_core.config import Frozen, ModelConfig
+from w2s_core.config import LAST_LAYER, Frozen, ModelConfig
 from w2s_core.methods.stopping import FINAL
+from w2s_core.stages import LABELLED
 
 
 class DataSource(NamedTuple):
@@ -131,6 +133,8 @@ def _add_pairs(cell: Cell, config: GridConfig, pairs: list[tuple[str, str]], met
     stops = _stops(methods)
     for weak, strong in pairs:
         given = supervision(weak)
+        if config.salience:
+            _add_salience(cell, weak, strong, given.labels)
         plain_score = None if weak == strong else ceiling(strong).score
         for method in methods:
             home = cell if method.adapt is None else adapted(cell, strong, method.adapt)
@@ -155,6 +159,21 @@ def _add_pairs(cell: Cell, config: GridConfig, pairs: list[tuple[str, str]], met
                 ceiling_plain_score=ceiling_plain_score,
             )
             cell.graph.pairs.append(pair)
+
+
+SALIENCE_L2 = 1.0
+"""Penalty of the probes that measure salience, per feature."""
+
+
+def _add_salience(cell: Cell, weak: str, strong: str, labels: Labels) -> None:
+    """What a linear probe on the features of the strong model makes of a supervisor's errors, and of the truth."""
+    assert labels.given is not None
+    vectors = extracted(cell, untrained(cell, strong), LAST_LAYER, *LABELLED)
+    inputs: dict[str, FromNode] = {}
+    for split in ("transfer_train", "test"):
+        read = {"rows": cell.rows(split), "labels": labels.given[split], "features": vectors[split]}
+        inputs |= {f"{name}.{split}": source for name, source in read.items()}
+    cell.add("salience", {"l2": SALIENCE_L2, "seed": cell.seed}, inputs, model=strong, supervisor=weak)
 
 
 def _finetuned(lesson: Lesson, learn: Learn) -> Answers:

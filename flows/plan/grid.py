@@ -136,6 +136,11 @@ class GridConfig(Frozen):
     world: WorldConfig = Field(WorldConfig(), description="Of offline datasets and models.")
     data: DataConfig = DataConfig()
     training: TrainingConfig = TrainingConfig()
+    salience: bool = Field(
+        False,
+        description="Also measure how much features of each student's model, untrained, know of the truth and of what "
+        "its supervisor has wrong.",
+    )
     audit: bool = Field(True, description="Also audit every dataset; changes no result.")
     retention: Literal["all", "supervisors", "none"] = Field(
         "all", description="Which trained weights stay in the store after a run."

@@ -31,6 +31,21 @@ def test_probes_on_all_features_land_beside_finetuned_students(tmp_path: Path) -
     assert project.run({**TINY, "methods": METHODS}).executed == []
 
 
+def test_salience_of_truth_and_errors_lands_for_each_pair(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+
+    ran = project.run({**TINY, "salience": True, "methods": ["xent", "probe"]})
+
+    assert ran.failed == []
+    # On the features that the probe has.
+    assert (ran.stages["salience"], ran.stages["features"]) == (1, 1)
+    found = run_query(project.home / "results.duckdb", "FROM salience").to_pylist()
+    assert {(row["supervisor"], row["model"], row["what"]) for row in found} == {
+        ("s", "m", "truth"), ("s", "m", "labels"), ("s", "m", "errors"),
+    }  # fmt: skip
+    assert all(row["gain"] is not None and row["bits"] > 0 for row in found)
+
+
 def test_adapted_and_prompted_models_land_against_both_ceilings(tmp_path: Path) -> None:
     project = Project(tmp_path)
 
