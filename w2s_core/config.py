@@ -94,6 +94,9 @@ class AdaptConfig(Frozen):
     batch_size: int = Field(8, ge=1, description="Sequences per optimizer step.")
     sequence_length: int = Field(128, ge=2, description="Tokens of a sequence, into which the texts are laid.")
     lr_scale: float = Field(1.0, gt=0, description="Times the model's own learning rate.")
+    loss_on: Literal["all", "answer"] = Field(
+        "all", description="All tokens, or those of the answer that a prompt ends with; of other prompts, all of these."
+    )
 
 
 class ModelConfig(Frozen):

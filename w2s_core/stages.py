@@ -225,6 +225,7 @@ ADDED: dict[str, dict[str, Any]] = {
     **{stage: {"setting": "classify"} for stage in ("weak_labels", "score")},
     "treat": {"treatment.at": "half"},
     "features": {"layer": "last"},
+    "adapt": {"adapt.loss_on": "all"},
     **{stage: {"data.n_parts": 1} for stage in ("prepare", "audit")},
 }
 """Per stage, dotted parameter added after the first release to the value it stood for before it existed.

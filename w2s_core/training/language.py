@@ -21,8 +21,17 @@ MAX_GRAD_NORM = 1.0
 CURVE_EVERY = 10
 
 
-def train_language_model(model: PreTrainedModel, batches: torch.Tensor, peak_lr: float, watch: Watch) -> float:
+UNCOUNTED = -100
+"""Stands for a token that is read, and that the loss does not ask for."""
+
+
+def train_language_model(
+    model: PreTrainedModel, batches: torch.Tensor, peak_lr: float, watch: Watch, wanted: torch.Tensor | None = None
+) -> float:
     """One pass over ``batches``, [S, B, T] tokens; returns the mean loss of the last tenth, in nats per token.
+
+    ``wanted`` are the same, with ``UNCOUNTED`` where the loss does not ask for them; None: it asks for all. A batch of
+    which it asks for none has no loss.
 
     Raises:
         TrainingError: the loss is not finite any more.
@@ -39,7 +48,11 @@ def train_language_model(model: PreTrainedModel, batches: torch.Tensor, peak_lr:
             group["lr"] = peak_lr * _schedule((step + 1) / len(batches))
         tokens = batch.to(model.device)  # (B, T)
         logits = model(input_ids=tokens, use_cache=False).logits  # (B, T, V)
-        loss = functional.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
+        targets = (tokens if wanted is None else wanted[step].to(model.device))[:, 1:]
+        if (targets == UNCOUNTED).all():
+            loss = 0 * logits.sum()
+        else:
+            loss = functional.cross_entropy(logits[:, :-1].flatten(0, 1), targets.flatten(), ignore_index=UNCOUNTED)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_GRAD_NORM)
         optimizer.step()

@@ -9,11 +9,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tests.tiny_models import model_params, tiny_base, toy_rows, write_rows
+from tests.tiny_models import model_params, rows_of, tiny_base, toy_rows, write_rows
 from w2s_core.config import AdaptConfig
 from w2s_core.entries.adapt import adapt, text_batches
 from w2s_core.errors import DataError
 from w2s_core.models.classifier import build
+from w2s_core.training.language import UNCOUNTED, train_language_model
 from w2s_core.watch import Silent
 
 ROWS = toy_rows(60)
@@ -36,9 +37,12 @@ def made(inputs: dict[str, Path], out: Path, **about: Any) -> dict[str, Any]:
 
 def test_texts_are_laid_end_to_end_each_once_an_epoch(inputs: dict[str, Path]) -> None:
     tokenizer = AutoTokenizer.from_pretrained(inputs["base"])
-    settings = {"epochs": 2, "batch_size": 1, "sequence_length": 1}
+    settings = {"epochs": 2, "batch_size": 1, "sequence_length": 1, "loss_on": "all"}
 
-    tokens = text_batches(ROWS, tokenizer, settings, seed=0).flatten().tolist()
+    laid, wanted = text_batches(ROWS, tokenizer, settings, seed=0)
+
+    assert torch.equal(laid, wanted)
+    tokens = laid.flatten().tolist()
 
     [texts] = ROWS.texts()
     end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
@@ -49,6 +53,44 @@ def test_texts_are_laid_end_to_end_each_once_an_epoch(inputs: dict[str, Path]) -
         sorted(tokens[:half]) == sorted(tokens[half:]) == sorted(token for document in documents for token in document)
     )
     assert tokens[:half] != tokens[half:]
+
+
+@pytest.mark.parametrize(
+    ("passage", "prompt", "answer"),
+    [
+        ("the bad", "Q: is a\nA: good one", ["good", "one"]),
+        ("", "Q: is a\nA: good", ["good"]),
+        ("the bad", "is it good ?", ["is", "[UNK]", "good", "?"]),
+        ("", "is it", ["is", "[UNK]"]),
+    ],
+)
+def test_loss_on_answers_asks_for_what_stands_after_the_question(
+    inputs: dict[str, Path], passage: str, prompt: str, answer: list[str]
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(inputs["base"])
+    settings = {"epochs": 1, "batch_size": 1, "sequence_length": 1, "loss_on": "answer"}
+
+    laid, wanted = text_batches(rows_of(["r"], [passage], [prompt]), tokenizer, settings, seed=0)
+
+    asked = wanted.flatten()[wanted.flatten() != UNCOUNTED].tolist()
+    end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    assert asked == [*tokenizer.convert_tokens_to_ids(answer), *end]
+    text = f"{passage}\n{prompt}" if passage else prompt
+    assert laid.flatten().tolist() == tokenizer(text)["input_ids"] + end
+
+
+def test_batches_without_an_answer_change_nothing_by_their_loss(inputs: dict[str, Path], tmp_path: Path) -> None:
+    no_dropout = {"attn_pdrop": 0, "resid_pdrop": 0, "embd_pdrop": 0}
+    model = AutoModelForCausalLM.from_pretrained(inputs["base"], **no_dropout)
+    tokens = torch.randint(0, 8, (2, 1, 6))
+    wanted = torch.full_like(tokens, UNCOUNTED)
+    wanted[1, 0, 3] = tokens[1, 0, 3]
+    with torch.no_grad():
+        expected = -model(input_ids=tokens[1]).logits.log_softmax(-1)[0, 2, tokens[1, 0, 3]].item()
+
+    # A learning rate that moves nothing.
+    assert train_language_model(model, tokens[:1], 0.0, Silent(), wanted[:1]) == 0
+    assert train_language_model(model, tokens[1:], 0.0, Silent(), wanted[1:]) == pytest.approx(expected, rel=1e-5)
 
 
 def test_it_learns_the_texts_and_stays_a_language_model_that_can_be_finetuned(
