@@ -194,9 +194,22 @@ ADDED: dict[str, dict[str, Any]] = {
         }
         for stage in ("train_gt", "train_w2s")
     },
-    **{stage: {"setting": "classify"} for stage in ("weak_labels", "score")},
-    "treat": {"treatment.at": "half"},
-    **{stage: {"data.n_parts": 1} for stage in ("prepare", "audit")},
+    **{
+        stage: {"setting": "classify"}
+        for stage in (
+            "adapt",
+            "weak_labels",
+            "combine",
+            "import_labels",
+            "simulate",
+            "fit_probe",
+            "prompt",
+            "judge",
+            "score",
+        )
+    },
+    "treat": {"treatment.at": "half", "setting": "classify"},
+    **{stage: {"data.n_parts": 1, "setting": "classify"} for stage in ("prepare", "audit")},
 }
 """Per stage, dotted parameter added after the first release to the value it stood for before it existed.
 

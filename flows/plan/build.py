@@ -93,6 +93,7 @@ def _prepare(graph: Graph, config: GridConfig, dataset: str, source: DataSource)
     if data["max_chars"] is None:
         data["max_chars"] = source.max_chars
     params = {
+        "setting": source.setting,
         "dataset": dataset,
         "source": source.params,
         "data_seed": config.data_seed,

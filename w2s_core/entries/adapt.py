@@ -5,16 +5,17 @@ Burns et al. 2023, section 5.2.2. What is made is a model like the one before, a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from w2s_core.data.rows import Rows, joined_texts, read_rows
+from w2s_core.data.rows import each, read_rows
 from w2s_core.models.packing import longest_text
 from w2s_core.models.pretrained import language_model_of
+from w2s_core.settings.setting import VIEWS
 from w2s_core.training.language import train_language_model
 from w2s_core.watch import Watch
 
@@ -23,10 +24,11 @@ if TYPE_CHECKING:
 
 
 def adapt(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Watch) -> dict[str, Any]:
-    """Train on passage and prompt of every row, and save a folder of transformers with its tokenizer.
+    """Train on all texts of the rows, whatever their labels, and save a folder of transformers with its tokenizer.
 
     Args:
-        params: ``model`` (``n_layers`` and ``hub`` of a ModelConfig), ``adapt`` (an ``AdaptConfig``), ``lr``, ``seed``.
+        params: ``setting``, ``model`` (``n_layers`` and ``hub`` of a ModelConfig), ``adapt`` (an ``AdaptConfig``),
+            ``lr``, ``seed``.
         inputs: ``train``, the rows; ``base``, a folder, where ``model["hub"]`` names no other place.
         out: gets ``model``.
         watch: hears of every step.
@@ -39,7 +41,8 @@ def adapt(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Wat
     model, tokenizer = language_model_of(params["model"], inputs.get("base"))
     model = model.to(watch.device)
     longest = longest_text(settings["sequence_length"], model.config.get_text_config(), tokenizer, model)
-    batches = text_batches(rows, tokenizer, {**settings, "sequence_length": longest}, params["seed"])
+    texts = each(rows, VIEWS.get(params["setting"]).documents)
+    batches = text_batches(texts, tokenizer, {**settings, "sequence_length": longest}, params["seed"])
     with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
         torch.manual_seed(params["seed"])
         loss = train_language_model(model, batches, params["lr"] * settings["lr_scale"], watch)
@@ -49,7 +52,7 @@ def adapt(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Wat
 
 
 def text_batches(
-    rows: Rows, tokenizer: PreTrainedTokenizerBase, settings: Mapping[str, Any], seed: int
+    texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, settings: Mapping[str, Any], seed: int
 ) -> torch.Tensor:
     """The texts as S batches of B sequences of T tokens, [S, B, T] int64, in another order in each epoch.
 
@@ -57,7 +60,7 @@ def text_batches(
     fills no batch is left out, and too few texts for one batch are repeated.
     """
     end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-    ids = [[*tokenizer(text)["input_ids"], *end] for text in joined_texts(rows)]
+    ids = [[*tokenizer(text)["input_ids"], *end] for text in texts]
     tokens: list[int] = []
     for epoch in range(settings["epochs"]):
         for index in np.random.default_rng((seed, epoch)).permutation(len(ids)):

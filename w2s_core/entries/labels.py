@@ -14,13 +14,13 @@ import numpy as np
 
 from w2s_core.data.given import read_given
 from w2s_core.data.rows import (
+    each,
     read_features,
     read_groups,
     read_labels,
     read_rows,
     read_weak_probs,
     read_weights,
-    text_lengths,
     two_classes,
     write_weak_probs,
 )
@@ -28,6 +28,7 @@ from w2s_core.entries.predict import write_score
 from w2s_core.methods.ensembles import WAYS
 from w2s_core.methods.treatments import TREATMENTS, Treatment
 from w2s_core.metrics import accuracy, disagreement, label_quality
+from w2s_core.settings.setting import VIEWS
 from w2s_core.stages import LABELLED, TREATED
 from w2s_core.watch import Watch
 
@@ -89,6 +90,7 @@ def combine(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: W
     """
     way = WAYS.get(params["combine"]["by"])
     settings = way.params.model_validate(params["combine"])
+    view = VIEWS.get(params["setting"])
     n_members = sum(name.startswith("validation.") for name in inputs)
     rows = {split: read_rows(inputs[f"rows_{split}"]) for split in LABELLED}
     given = {
@@ -100,7 +102,7 @@ def combine(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: W
     for split in LABELLED:
         combined = way.of(given[split], accuracies["validation"], settings)
         write_weak_probs(out / f"{split}.parquet", rows[split].ids, combined)
-        metrics |= label_quality(combined, rows[split].gt_labels, text_lengths(rows[split]), split)
+        metrics |= label_quality(combined, rows[split].gt_labels, list(each(rows[split], view.lure)), split)
         metrics[f"member_accuracy_{split}"] = float(accuracies[split].mean())
         metrics[f"disagreement_{split}"] = disagreement(given[split])
     return metrics
@@ -109,15 +111,17 @@ def combine(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: W
 def import_labels(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Watch) -> dict[str, Any]:
     """Labels from a file of the user's, which has to hold those of all prepared rows and of no others."""
     rows = {split: read_rows(inputs[split]) for split in LABELLED}
+    view = VIEWS.get(params["setting"])
     given = read_given(inputs["file"], {split: rows[split].ids for split in LABELLED})
     quality: dict[str, Any] = {}
     for split in LABELLED:
         write_weak_probs(out / f"{split}.parquet", rows[split].ids, given[split])
-        quality |= label_quality(given[split], rows[split].gt_labels, text_lengths(rows[split]), split)
+        quality |= label_quality(given[split], rows[split].gt_labels, list(each(rows[split], view.lure)), split)
     return quality
 
 
 def judge(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Watch) -> dict[str, Any]:
     """Compare a supervisor's labels of the test split with ground truth, as ``score`` does a model's answers."""
     rows = read_rows(inputs["test"])
-    return write_score(out, rows, read_groups(inputs["test"]), read_weak_probs(inputs["labels"], rows.ids))
+    probs = read_weak_probs(inputs["labels"], rows.ids)
+    return write_score(out, rows, read_groups(inputs["test"]), probs, VIEWS.get(params["setting"]))

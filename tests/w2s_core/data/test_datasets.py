@@ -118,7 +118,7 @@ def test_real_rows_can_be_formatted(name: str) -> None:
 
 
 def parts(dataset: str, kind: str) -> str:
-    params = {"dataset": dataset, "source": {"kind": kind}}
+    params = {"setting": "classify", "dataset": dataset, "source": {"kind": kind}}
     return " ".join(fingerprint(Sources.on_disk("w2s_core"), "w2s_core.entries.prepare:prepare", params).parts)
 
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tests.tiny_models import model_params, tiny_base, toy_rows, write_rows
+from tests.tiny_models import VIEW, model_params, tiny_base, toy_rows, write_rows
 from w2s_core.config import AdaptConfig
+from w2s_core.data.rows import each
 from w2s_core.entries.adapt import adapt, text_batches
 from w2s_core.errors import DataError
 from w2s_core.models.classifier import build
@@ -21,7 +22,8 @@ ROWS = toy_rows(60)
 
 def params(n_layers: int | None = None, seed: int = 0, **settings: Any) -> dict[str, Any]:
     config = AdaptConfig(batch_size=4, sequence_length=16, **settings)
-    return {"model": {"n_layers": n_layers, "hub": None}, "adapt": config.model_dump(), "lr": 1e-2, "seed": seed}
+    about = {"setting": "classify", "lr": 1e-2, "seed": seed}
+    return {**about, "model": {"n_layers": n_layers, "hub": None}, "adapt": config.model_dump()}
 
 
 @pytest.fixture
@@ -38,11 +40,13 @@ def test_texts_are_laid_end_to_end_each_once_an_epoch(inputs: dict[str, Path]) -
     tokenizer = AutoTokenizer.from_pretrained(inputs["base"])
     settings = {"epochs": 2, "batch_size": 1, "sequence_length": 1}
 
-    tokens = text_batches(ROWS, tokenizer, settings, seed=0).flatten().tolist()
+    tokens = text_batches(each(ROWS, VIEW.text), tokenizer, settings, seed=0).flatten().tolist()
 
-    [texts] = ROWS.texts()
+    [shown] = ROWS.shown()
     end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-    documents = [tokenizer(f"{passage}\n{prompt}")["input_ids"] + end for passage, prompt in zip(*texts, strict=True)]
+    documents = [
+        tokenizer(f"{passage}\n{prompt}")["input_ids"] + end for passage, prompt in zip(*shown.values(), strict=True)
+    ]
     assert len(tokens) == 2 * sum(map(len, documents))
     half = len(tokens) // 2
     assert (
