@@ -30,7 +30,7 @@ class DataSource(NamedTuple):
     """Input name to file, for a folder: a split, or one of its shards; empty for the others."""
     max_chars: int
     """Limit of the dataset, used where the grid sets none."""
-    setting: str = "classify"
+    setting: str
     """What its examples are."""
 
 

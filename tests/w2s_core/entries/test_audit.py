@@ -188,7 +188,7 @@ def run(folder: Path, dataset: str, files: dict[str, list[dict[str, Any]]], **pa
     data = DataConfig(n_train=200, n_validation=20, n_test=40, max_chars=1_000, allow_fewer=True)
     source = {"kind": "folder"}
     params = {
-        "setting": "classify",
+        "setting": DATASETS.get(dataset).setting,
         "dataset": dataset,
         "source": source,
         "data_seed": 0,
