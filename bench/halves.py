@@ -23,14 +23,15 @@ HALVES = ("weak_train", "transfer_train")
 
 def subjects(dataset: str, row: Row) -> set[str]:
     """What an example is about, as a reader would say, whatever its group is."""
+    passage, prompt, *_ = row.shown
     if dataset.startswith("ethics_utilitarianism"):
-        texts = row.passage.split("\n")  # two scenarios, in any order
-    elif row.passage:
-        texts = [row.passage]
+        texts = passage.split("\n")  # two scenarios, in any order
+    elif passage:
+        texts = [passage]
     else:
-        texts = [row.prompt.partition("\nA: ")[0]]
+        texts = [prompt.partition("\nA: ")[0]]
     if dataset in ("paws", "wic"):
-        texts.append(row.prompt.partition("\n")[0])  # the second sentence
+        texts.append(prompt.partition("\n")[0])  # the second sentence
     return {" ".join(re.findall(r"\w+", text.casefold())) for text in texts}
 
 

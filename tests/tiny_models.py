@@ -14,10 +14,10 @@ from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
 from flows.plan.grid import TrainingConfig
 from w2s_core.config import ModelConfig
-from w2s_core.data.rows import Rows, Texts
+from w2s_core.data.rows import Rows
 from w2s_core.methods.losses import LOSSES
 from w2s_core.models.classifier import Classifier
-from w2s_core.settings.setting import SETTINGS
+from w2s_core.settings.setting import SETTINGS, VIEWS
 from w2s_core.training.predict import predict
 from w2s_core.watch import Watch
 
@@ -26,6 +26,7 @@ WORDS = ("zero", "good", "bad", "the", "a", "is", "one", "two", "three", "four",
 SPECIALS = ("[UNK]", "[CLS]", "[SEP]")
 
 CLASSIFY = SETTINGS.get("classify")
+VIEW = VIEWS.get("classify")
 
 SIZES: dict[str, dict[str, Any]] = {
     "gpt2": {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 32, "bos_token_id": 0, "eos_token_id": 0},
@@ -110,17 +111,16 @@ def prob_of_1(classifier: Classifier, rows: Rows, watch: Watch) -> np.ndarray:
 def rows_of(ids: list[str], passages: list[str], prompts: list[str], gt_labels: np.ndarray | None = None) -> Rows:
     """Rows that are in no file."""
     labels = np.zeros(len(ids), np.int8) if gt_labels is None else gt_labels
-    return Rows(ids, labels, lambda: iter([Texts(passages, prompts)]))
+    return Rows(ids, labels, lambda: iter([{"passage": passages, "prompt": prompts}]))
 
 
 def write_rows(path: Path, rows: Rows) -> Path:
     """What ``prepare`` writes."""
-    (texts,) = rows.texts()
+    (shown,) = rows.shown()
     columns = {
         "id": rows.ids,
         "group": rows.ids,
-        "passage": texts.passages,
-        "prompt": texts.prompts,
+        **shown,
         "gt_label": pa.array(rows.gt_labels, pa.int8()),
     }
     pq.write_table(pa.table(columns), path)

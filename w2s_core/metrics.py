@@ -6,6 +6,8 @@ Letters: N examples, M supervisors.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 N_BINS = 15
@@ -34,20 +36,20 @@ def correlation(one: np.ndarray, other: np.ndarray) -> float | None:
     return float(np.corrcoef(one, other)[0, 1])
 
 
-def label_quality(probs: np.ndarray, labels: np.ndarray, lengths: np.ndarray, split: str) -> dict[str, float | None]:
+def label_quality(probs: np.ndarray, labels: np.ndarray, lures: Sequence[float], split: str) -> dict[str, float | None]:
     """What a supervisor's labels of a split are worth, by names that end with the split's.
 
     Args:
         probs: [N] P(class 1).
         labels: [N] true classes, 0 or 1.
-        lengths: [N] characters, which labels of no worth often follow.
+        lures: [N] numbers which labels of no worth often follow: of text, its characters.
         split: its name.
     """
     return {
         f"accuracy_{split}": accuracy(probs, labels),
         f"certainty_{split}": certainty(probs),
         f"ece_{split}": ece(probs, labels),
-        f"length_correlation_{split}": correlation(probs, lengths),
+        f"length_correlation_{split}": correlation(probs, np.array(lures)),
     }
 
 

@@ -222,11 +222,24 @@ ADDED: dict[str, dict[str, Any]] = {
         }
         for stage in ("train_gt", "train_w2s")
     },
-    **{stage: {"setting": "classify"} for stage in ("weak_labels", "score")},
-    "treat": {"treatment.at": "half"},
+    **{
+        stage: {"setting": "classify"}
+        for stage in (
+            "adapt",
+            "weak_labels",
+            "combine",
+            "vote",
+            "import_labels",
+            "simulate",
+            "fit_probe",
+            "prompt",
+            "judge",
+            "score",
+        )
+    },
     "features": {"layer": "last"},
-    "adapt": {"adapt.loss_on": "all"},
-    **{stage: {"data.n_parts": 1} for stage in ("prepare", "audit")},
+    "treat": {"treatment.at": "half", "setting": "classify"},
+    **{stage: {"data.n_parts": 1, "setting": "classify"} for stage in ("prepare", "audit")},
 }
 """Per stage, dotted parameter added after the first release to the value it stood for before it existed.
 

@@ -90,7 +90,7 @@ def show_examples(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     ids: Annotated[
         bool,
-        typer.Option("--ids", help="Instead, the rows that a supervisor labels: split, id, passage, prompt."),
+        typer.Option("--ids", help="Instead, the rows that a supervisor labels: split, id, and what it is shown."),
     ] = False,
     grid: Annotated[
         str | None, typer.Option(help="A preset or a TOML file, whose source and data settings choose the rows.")

@@ -32,7 +32,7 @@ class DataSource(NamedTuple):
     """Input name to file, for a folder: a split, or one of its shards; empty for the others."""
     max_chars: int
     """Limit of the dataset, used where the grid sets none."""
-    setting: str = "classify"
+    setting: str
     """What its examples are."""
 
 
@@ -95,6 +95,7 @@ def _prepare(graph: Graph, config: GridConfig, dataset: str, source: DataSource)
     if data["max_chars"] is None:
         data["max_chars"] = source.max_chars
     params = {
+        "setting": source.setting,
         "dataset": dataset,
         "source": source.params,
         "data_seed": config.data_seed,

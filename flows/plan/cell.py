@@ -74,7 +74,7 @@ class Cell:
     recipe: Callable[[str, int, Model, Frozen, Sequence[Frozen]], Mapping[str, JSON]]
     """Parameters of a training by setting, seed, model, loss and stopping rules; one object where they are the same."""
     asked: Mapping[str, JSON]
-    """Parameters of whoever asks a model."""
+    """What every stage of it knows: of which setting its rows are."""
     seed: int
     supervisors: Mapping[str, Frozen]
     """What the grid says of its supervisors besides the ladder, by name."""
@@ -109,6 +109,7 @@ class Cell:
         """A node of this cell; ``labels`` are what else tables call it, ``seed=None`` where no seed is in it."""
         # Or nodes would be called alike that differ in the part alone.
         part = {"half": self.part} if self.part else {}
+        params = params if self.asked.items() <= params.items() else {**self.asked, **params}
         called = {"dataset": self.dataset, **part, **labels, "seed": labels.get("seed", self.seed)}
         return self.graph.add(stage, params, inputs, called, n_devices)
 

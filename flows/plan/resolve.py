@@ -272,6 +272,7 @@ def _hub_source(dataset: Dataset, revisions: Revisions) -> JSON:
                 "revision": revisions.commit("dataset", id, dataset.hub_revision),
                 "splits": dict(dataset.splits),
                 "prefix": dataset.prefix,
+                **({"dir": dataset.hub_dir} if dataset.hub_dir else {}),
                 "is_converted": dataset.hub_revision == CONVERTED,
             }
         except NotOnHubError as error:

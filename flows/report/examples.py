@@ -5,22 +5,25 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from artifacts.errors import W2sError
 from flows.plan.grid import GridConfig
 from flows.plan.resolve import resolve_audits
-from w2s_core.data.tokens import SEPARATOR
+from w2s_core.entries.prepare import collect, shown_by_column
 from w2s_core.errors import DataError
+from w2s_core.settings.setting import VIEWS
 from w2s_core.stages import LABELLED
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from w2s_core.data.sampling import Row
+    from w2s_core.settings.setting import View
 
 SPLIT = "weak_train"
 
@@ -32,8 +35,9 @@ def print_examples(console: Console, config: GridConfig, n_groups: int, *, as_js
         W2sError: the dataset cannot be read.
     """
     by_group: dict[str, list[dict[str, str | int]]] = {}
-    for row in sorted(_splits(config)[SPLIT], key=lambda row: row.rank):
-        text = SEPARATOR.join(part for part in (row.passage, row.prompt) if part)
+    view, splits = _splits(config)
+    rows = sorted(splits[SPLIT], key=lambda row: row.rank)
+    for row, text in zip(rows, view.text(_shown(view, rows)), strict=True):
         shown = {"id": row.id, "group": row.group, "gt_label": row.gt_label, "text": text}
         by_group.setdefault(row.group, []).append(shown)
     examples = [example for group in islice(by_group.values(), n_groups) for example in group]
@@ -48,26 +52,25 @@ def print_examples(console: Console, config: GridConfig, n_groups: int, *, as_js
 
 
 def rows_to_label(config: GridConfig) -> pa.Table:
-    """What a supervisor of the grid's only dataset labels, without the truth: split, id, passage, prompt.
+    """What a supervisor of the grid's only dataset labels, without the truth: split, id, and what it is shown.
 
     Raises:
         W2sError: the dataset cannot be read.
     """
     import pyarrow as pa
 
-    splits = _splits(config)
-    rows = [
-        {"split": split, "id": row.id, "passage": row.passage, "prompt": row.prompt}
-        for split in LABELLED
-        for row in splits[split]
-    ]
-    return pa.Table.from_pylist(rows)
+    view, splits = _splits(config)
+    rows = [(split, row) for split in LABELLED for row in splits[split]]
+    about = {"split": [split for split, _ in rows], "id": [row.id for _, row in rows]}
+    return pa.table({**about, **_shown(view, [row for _, row in rows])})
 
 
-def _splits(config: GridConfig) -> dict[str, list[Row]]:
-    """The rows that ``prepare`` would write for the grid's only dataset."""
-    from w2s_core.entries.prepare import collect
+def _shown(view: View, rows: Sequence[Row]) -> dict[str, list[Any]]:
+    return shown_by_column(view, [row.shown for row in rows])
 
+
+def _splits(config: GridConfig) -> tuple[View, dict[str, list[Row]]]:
+    """The rows that ``prepare`` would write for the grid's only dataset, and how they are seen."""
     (node,) = resolve_audits(config, {}, with_models=False).nodes.values()
     try:
         collected = collect(node.params, {name: source.path for name, source in node.inputs.items()})
@@ -75,4 +78,4 @@ def _splits(config: GridConfig) -> dict[str, list[Row]]:
         raise W2sError(str(error)) from None
     for note in collected.notes:
         logging.getLogger("w2s.data").warning("%s: %s", node.labels["dataset"], note)
-    return collected.splits
+    return VIEWS.get(node.params["setting"]), collected.splits

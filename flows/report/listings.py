@@ -30,6 +30,7 @@ def datasets_table() -> pa.Table:
         rows.append(
             {
                 "dataset": name,
+                "setting": dataset.setting,
                 "hub": dataset.hub_id,
                 "config": dataset.hub_config,
                 "train": dataset.splits["train"],

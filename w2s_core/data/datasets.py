@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import GenericAlias
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 from w2s_core.registry import Registry, UnknownNameError
 
@@ -20,8 +20,32 @@ Draw = Callable[[int], int]
 """``draw(n)`` is an integer in [0, n), decided by the content of the row and the data seed alone."""
 
 
+class Formatted(Protocol):
+    """One example as its dataset makes it, whatever its setting."""
+
+    @property
+    def shown(self) -> tuple[Any, ...]:
+        """The values of the columns that its setting shows, in their order."""
+
+    @property
+    def gt_label(self) -> int:
+        """0 or 1."""
+
+    @property
+    def group(self) -> str:
+        """Text that related examples share; they end up in the same split."""
+
+    @property
+    def candidate(self) -> str:
+        """Tells the examples of one row apart."""
+
+    @property
+    def also(self) -> str:
+        """Another text that related examples share, as their group or as this; may be empty."""
+
+
 class Example(NamedTuple):
-    """One binary example. The model reads the passage, a line break, and the prompt."""
+    """An example of two classes. The model reads the passage, a line break, and the prompt."""
 
     passage: str
     """May be empty; a model with a short context drops its beginning."""
@@ -35,6 +59,31 @@ class Example(NamedTuple):
     """Tells the examples of one row apart."""
     also: str = ""
     """Another text that related examples share, as their group or as this."""
+
+    @property
+    def shown(self) -> tuple[str, str]:
+        """See ``Formatted``."""
+        return self.passage, self.prompt
+
+
+class Preference(NamedTuple):
+    """A pair of completions. The model reads the passage, a line break, and either of them."""
+
+    passage: str
+    """A dialogue or an instruction; a model with a short context drops its beginning."""
+    first: str
+    """Never truncated, as the second."""
+    second: str
+    gt_label: int
+    """1 if the second is preferred, else 0."""
+    group: str
+    candidate: str = ""
+    also: str = ""
+
+    @property
+    def shown(self) -> tuple[str, str, str]:
+        """See ``Formatted``."""
+        return self.passage, self.first, self.second
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +104,12 @@ Kind = type | GenericAlias | Mapping[str, "Kind"] | Label
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """One dataset of binary examples."""
+    """One dataset of examples of one setting."""
 
     hub_id: str
     hub_config: str | None = None
+    hub_dir: str | None = None
+    """The folder of the repository that has the files, where it has several of the same splits."""
     hub_revision: str = "main"
     """Where a repository's main branch holds a loading script, the branch to which the Hub has converted its rows."""
     hub_aliases: tuple[str, ...] = ()
@@ -71,9 +122,9 @@ class Dataset:
     """What an example of it is; see ``w2s_core.settings``."""
     columns: Mapping[str, Kind]
     """The columns that ``format`` reads, with the kind of their values. Together they identify a row."""
-    format: Callable[[RawRow, Draw], list[Example]]
+    format: Callable[[RawRow, Draw], Sequence[Formatted]]
     max_chars: int
-    """Limit on passage and prompt together, unless the grid sets another."""
+    """Limit on what a model reads of an example at once (of text: passage and prompt), unless the grid sets another."""
     licence: str = "not stated"
     sizes: tuple[int, int] | None = None
     """Train and test examples after balancing, as published by others at limits of 11,000 and 5,000."""
@@ -84,7 +135,12 @@ class Dataset:
 DATASETS: Registry[Dataset] = Registry(
     "dataset",
     param="dataset",
-    modules=("w2s_core.data.nlp.texts", "w2s_core.data.nlp.pairs", "w2s_core.data.nlp.choices"),
+    modules=(
+        "w2s_core.data.nlp.texts",
+        "w2s_core.data.nlp.pairs",
+        "w2s_core.data.nlp.choices",
+        "w2s_core.data.preferences",
+    ),
 )
 
 
@@ -92,9 +148,10 @@ def names_of(name: str) -> list[str]:
     """What else a dataset is called, after its name here: its ids on the Hub, and the last part of these."""
     dataset = DATASETS.get(name)
     ids = [word for id in (dataset.hub_id, *dataset.hub_aliases) for word in (id, id.rpartition("/")[2])]
-    if dataset.hub_config is None:
+    part = dataset.hub_config or dataset.hub_dir
+    if part is None:
         return list(dict.fromkeys([name, *ids]))
-    return list(dict.fromkeys([name, *(f"{id}/{dataset.hub_config}" for id in ids), *ids]))
+    return list(dict.fromkeys([name, *(f"{id}/{part}" for id in ids), *ids]))
 
 
 def called(name: str) -> str:

@@ -92,7 +92,9 @@ def _split_rows(source: Mapping[str, Any], split: str, columns: Columns, tell: T
         if "/" not in id:
             # The Hub sends old ids on to new ones, but no file can be read by them (huggingface/datasets issue 8612).
             id = huggingface_hub.HfApi().dataset_info(id, revision=source["revision"]).id
-        builder = datasets.load_dataset_builder(id, config, data_files=files, revision=source["revision"])
+        builder = datasets.load_dataset_builder(
+            id, config, data_dir=source.get("dir"), data_files=files, revision=source["revision"]
+        )
         if builder.hash != source["revision"]:
             # Whatever keeps it from loading from the Hub, ``datasets`` falls back to the latest commit in its cache.
             raise LookupError(f"only another commit of it is at hand, {builder.hash}")

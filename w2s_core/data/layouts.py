@@ -75,6 +75,8 @@ def _bases(place: Path, entry: Dataset) -> Iterator[Path]:
     config = entry.hub_config
     for inner in (config, f"data/{config}") if config else ():
         yield place / inner
+    if entry.hub_dir:
+        yield place / entry.hub_dir
     for inner in ("", "data", "default", "plain_text"):
         yield place / inner
 

@@ -58,9 +58,14 @@ class Found(NamedTuple):
     where: str
 
 
-def leak_checks(rows: Sequence[Row]) -> list[Check]:
-    """All leak checks of the usable training examples."""
-    sample = _sample(rows)
+def leak_checks(rows: Sequence[Row], answers: Sequence[Row] | None = None) -> list[Check]:
+    """All leak checks of the usable training examples.
+
+    Args:
+        rows: of which each shows a passage and a prompt, unless there are ``answers``; else their order alone counts.
+        answers: rows that do, right or wrong, in the place of ``rows`` that compare several.
+    """
+    sample = _sample(rows if answers is None else answers)
     labels = np.array([row.gt_label for row in sample])
     if len(sample) < MIN_ROWS or len(set(labels)) < 2:
         detail = f"only {len(sample)} examples: too few to look for leaks"
@@ -104,7 +109,7 @@ def _text_checks(rows: list[Row], labels: np.ndarray) -> Iterator[Check]:
     detail = f"{place.where} gives the label away in {place.value:.1%} of the examples"
     yield judged("train", "leak.place", place.value, GIVEN_AWAY, detail)
 
-    bag = _bag([(row.passage, row.prompt) for row in rows])
+    bag = _bag([row.shown for row in rows])
     word = _pure_word(bag, labels)
     detail = f"the word {word.where} gives the label away in {word.value:.1%} of the examples"
     yield judged("train", "leak.word", word.value, GIVEN_AWAY, detail)
@@ -145,8 +150,8 @@ def _parts(rows: list[Row]) -> dict[str, list[str]]:
     parts = {
         "answer": [row.candidate for row in rows],
         "shown answer": _shown(rows),
-        "passage": [row.passage for row in rows],
-        "prompt": [row.prompt for row in rows],
+        "passage": [row.shown[0] for row in rows],
+        "prompt": [row.shown[1] for row in rows],
     }
     return {name: texts for name, texts in parts.items() if len(set(texts)) > 1}
 
@@ -161,7 +166,7 @@ def _shown(rows: list[Row]) -> list[str]:
         by_position[row.position].append(row)
     shown = {}
     for of_one in by_position.values():
-        prompts = [re.findall(r"\S+|\s", row.prompt) for row in of_one]
+        prompts = [re.findall(r"\S+|\s", row.shown[1]) for row in of_one]
         start = _n_shared(prompts)
         end = _n_shared([words[start:][::-1] for words in prompts])
         for row, words in zip(of_one, prompts, strict=True):

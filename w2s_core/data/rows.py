@@ -5,12 +5,12 @@ Reading, joining and writing only; how rows come about is in ``w2s_core.entries.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import compress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -19,26 +19,28 @@ import pyarrow.parquet as pq
 
 from w2s_core.errors import DataError
 
+T = TypeVar("T")
+
 ROWS_AT_A_TIME = 1_024
 READ_BYTES = 1 << 20
 
 
-class Texts(NamedTuple):
-    """The texts of some consecutive examples."""
+Shown = Mapping[str, list[Any]]
+"""What some consecutive examples show, by column; which columns there are is up to their setting."""
 
-    passages: list[str]
-    prompts: list[str]
+KNOWN = ("id", "group", "gt_label")
+"""Columns that rows of every setting have; all others are shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Examples of one split, in the order of their file. Their texts stay there: they may be more than the memory."""
+    """Examples of one split, in the order of their file. What they show stays there: it may be more than the memory."""
 
     ids: list[str]
     gt_labels: np.ndarray
     """[N] int8, 0 or 1."""
-    texts: Callable[[], Iterator[Texts]]
-    """Reads all texts, some at a time."""
+    shown: Callable[[], Iterator[Shown]]
+    """Reads all that is shown, some examples at a time."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -47,14 +49,25 @@ class Rows:
 def only(rows: Rows, kept: np.ndarray) -> Rows:
     """Those of ``rows`` where ``kept``, [N] bool, is true."""
 
-    def texts() -> Iterator[Texts]:
+    def shown() -> Iterator[Shown]:
         start = 0
-        for some in rows.texts():
-            here = kept[start : start + len(some.passages)]
+        for some in rows.shown():
+            here = kept[start : start + n_shown(some)]
             start += len(here)
-            yield Texts(*(list(compress(column, here)) for column in some))
+            yield {name: list(compress(column, here)) for name, column in some.items()}
 
-    return rows if kept.all() else Rows(list(compress(rows.ids, kept)), rows.gt_labels[kept], texts)
+    return rows if kept.all() else Rows(list(compress(rows.ids, kept)), rows.gt_labels[kept], shown)
+
+
+def n_shown(shown: Shown) -> int:
+    """How many examples these are."""
+    return len(next(iter(shown.values())))
+
+
+def each(rows: Rows, of: Callable[[Shown], Iterable[T]]) -> Iterator[T]:
+    """What ``of`` makes of all that ``rows`` show, one after the other."""
+    for shown in rows.shown():
+        yield from of(shown)
 
 
 def read_rows(path: Path) -> Rows:
@@ -64,12 +77,13 @@ def read_rows(path: Path) -> Rows:
     for batch in _read(path, "id", "gt_label"):
         ids += batch["id"].to_pylist()
         gt_labels.append(batch["gt_label"].to_numpy().astype(np.int8))
-    return Rows(ids, np.concatenate(gt_labels), texts=partial(_read_texts, path))
+    return Rows(ids, np.concatenate(gt_labels), shown=partial(_read_shown, path))
 
 
-def _read_texts(path: Path) -> Iterator[Texts]:
-    for batch in _read(path, "passage", "prompt"):
-        yield Texts(batch["passage"].to_pylist(), batch["prompt"].to_pylist())
+def _read_shown(path: Path) -> Iterator[Shown]:
+    columns = [name for name in pq.read_schema(path).names if name not in KNOWN]
+    for batch in _read(path, *columns):
+        yield {name: batch[name].to_pylist() for name in columns}
 
 
 def _read(path: Path, *columns: str) -> Iterator[pa.RecordBatch]:
@@ -78,19 +92,6 @@ def _read(path: Path, *columns: str) -> Iterator[pa.RecordBatch]:
         yield from file.iter_batches(ROWS_AT_A_TIME, columns=list(columns), use_threads=False)
     # Otherwise it keeps several times what was ever in use at once.
     pa.default_memory_pool().release_unused()
-
-
-def joined_texts(rows: Rows) -> Iterator[str]:
-    """Passage and prompt of each row, a line each, as a language model reads them."""
-    for texts in rows.texts():
-        for passage, prompt in zip(texts.passages, texts.prompts, strict=True):
-            yield f"{passage}\n{prompt}" if passage else prompt
-
-
-def text_lengths(rows: Rows) -> np.ndarray:
-    """Characters of each row, [N], passage and prompt together."""
-    counted = [len(passage) + len(prompt) for texts in rows.texts() for passage, prompt in zip(*texts, strict=True)]
-    return np.array(counted)
 
 
 def read_weak_probs(path: Path, ids: list[str]) -> np.ndarray:

@@ -10,7 +10,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from w2s_core.hashes import stable_hash, stable_unit
 
@@ -22,8 +22,8 @@ class Row(NamedTuple):
     """Hash of the content of the raw row, and of which candidate it shows."""
     group: str
     """Hash of what related examples share."""
-    passage: str
-    prompt: str
+    shown: tuple[Any, ...]
+    """The values of the columns that its setting shows, in their order."""
     gt_label: int
     rank: str
     """Seeded hash of the id: the order of rows in every output."""

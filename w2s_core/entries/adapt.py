@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from w2s_core.data.rows import Rows, joined_texts, read_rows
+from w2s_core.data.rows import Rows, each, read_rows
 from w2s_core.models.packing import longest_text
 from w2s_core.models.pretrained import language_model_of
+from w2s_core.settings.setting import VIEWS, View
 from w2s_core.training.language import UNCOUNTED, train_language_model
 from w2s_core.watch import Watch
 
@@ -22,17 +23,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-ANSWER = "\nA: "
-"""In front of the answer of a prompt that has one, see ``w2s_core.data.datasets.multiple_choice``."""
-
-
 def adapt(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Watch) -> dict[str, Any]:
-    """Train on passage and prompt of every row, and save a folder of transformers with its tokenizer.
+    """Train on all texts of the rows, whatever their labels, and save a folder of transformers with its tokenizer.
 
     The loss is on all tokens, or on those of answers, which are candidates and not known to be right.
 
     Args:
-        params: ``model`` (``n_layers`` and ``hub`` of a ModelConfig), ``adapt`` (an ``AdaptConfig``), ``lr``, ``seed``.
+        params: ``setting``, ``model`` (``n_layers`` and ``hub`` of a ModelConfig), ``adapt`` (an ``AdaptConfig``),
+            ``lr``, ``seed``.
         inputs: ``train``, the rows; ``base``, a folder, where ``model["hub"]`` names no other place.
         out: gets ``model``.
         watch: hears of every step.
@@ -45,7 +43,8 @@ def adapt(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Wat
     model, tokenizer = language_model_of(params["model"], inputs.get("base"))
     model = model.to(watch.device)
     longest = longest_text(settings["sequence_length"], model.config.get_text_config(), tokenizer, model)
-    batches, wanted = text_batches(rows, tokenizer, {**settings, "sequence_length": longest}, params["seed"])
+    view = VIEWS.get(params["setting"])
+    batches, wanted = text_batches(rows, view, tokenizer, {**settings, "sequence_length": longest}, params["seed"])
     with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
         torch.manual_seed(params["seed"])
         loss = train_language_model(model, batches, params["lr"] * settings["lr_scale"], watch, wanted)
@@ -55,7 +54,7 @@ def adapt(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Wat
 
 
 def text_batches(
-    rows: Rows, tokenizer: PreTrainedTokenizerBase, settings: Mapping[str, Any], seed: int
+    rows: Rows, view: View, tokenizer: PreTrainedTokenizerBase, settings: Mapping[str, Any], seed: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The texts as S batches of B sequences of T tokens, [S, B, T] int64, in another order in each epoch.
 
@@ -66,9 +65,10 @@ def text_batches(
     fills no batch is left out, and too few texts for one batch are repeated.
     """
     end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-    starts = [0] * len(rows) if settings["loss_on"] == "all" else answer_starts(rows)
+    texts = list(each(rows, view.documents))
+    starts = [0] * len(texts) if settings["loss_on"] == "all" else each(rows, view.answer_starts)
     ids, asked = [], []
-    for text, start in zip(joined_texts(rows), starts, strict=True):
+    for text, start in zip(texts, starts, strict=True):
         found = tokenizer(text, return_offsets_mapping=start > 0)
         ids.append([*found["input_ids"], *end])
         # The first token of an answer may begin with the space before it.
@@ -83,15 +83,5 @@ def text_batches(
     shape = settings["batch_size"], settings["sequence_length"]
     n_steps = max(1, len(tokens) // (shape[0] * shape[1]))
     n_tokens = n_steps * shape[0] * shape[1]
-    laid, laid_wanted = (torch.tensor(np.resize(each, n_tokens)).view(n_steps, *shape) for each in (tokens, wanted))
+    laid, laid_wanted = (torch.tensor(np.resize(line, n_tokens)).view(n_steps, *shape) for line in (tokens, wanted))
     return laid, laid_wanted
-
-
-def answer_starts(rows: Rows) -> list[int]:
-    """Where in each joined text its answer begins: after the last ``A:`` of its prompt, or with the prompt if none."""
-    found = []
-    for texts in rows.texts():
-        for passage, prompt in zip(texts.passages, texts.prompts, strict=True):
-            before, _, _ = prompt.rpartition(ANSWER)
-            found.append((len(passage) + 1 if passage else 0) + (len(before) + len(ANSWER) if before else 0))
-    return found

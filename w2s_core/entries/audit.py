@@ -1,6 +1,6 @@
 """The stage ``audit``: facts about the examples of a dataset, and whether it can be trusted.
 
-It reads what ``prepare`` reads and changes nothing. Whether labels leak is in ``leaks``.
+It reads what ``prepare`` reads and changes nothing. Whether labels leak is asked of the setting.
 """
 
 from __future__ import annotations
@@ -10,18 +10,17 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
 
 from w2s_core.config import WorldConfig
 from w2s_core.data.checks import Check, Limits, judged, table, worst
-from w2s_core.data.leaks import leak_checks
-from w2s_core.data.rows import Rows, Texts
+from w2s_core.data.rows import Rows
 from w2s_core.data.sampling import Row
-from w2s_core.data.tokens import tokenize
-from w2s_core.entries.prepare import Collected, collect
+from w2s_core.entries.prepare import Collected, collect, shown_by_column
+from w2s_core.settings.setting import LEAKS, SETTINGS, VIEWS, Setting, View
 from w2s_core.watch import Watch
 
 if TYPE_CHECKING:
@@ -65,13 +64,15 @@ def audit(params: Mapping[str, Any], inputs: Mapping[str, Path], out: Path, watc
     """
     collected = collect(params, inputs)
     tokenizers = params["tokenizers"]
-    checks = [*data_checks(collected), *leak_checks(collected.usable["train"])]
+    find_leaks = LEAKS.get(params["setting"])
+    checks = [*data_checks(collected), *find_leaks(collected.usable["train"])]
+    setting, view = SETTINGS.get(params["setting"]), VIEWS.get(params["setting"])
     watch.progress(1, 1 + len(tokenizers), "parts")
     for done, spec in enumerate(tokenizers, start=2):
         tokenizer = _tokenizer(spec, inputs)
-        max_length = min(spec["max_length"], tokenizer.model_max_length)
+        reader = Tokenizer(tokenizer, min(spec["max_length"], tokenizer.model_max_length))
         for split, rows in collected.splits.items():
-            checks += token_checks(split, rows, spec["name"], tokenizer, max_length, watch.scratch)
+            checks += token_checks(split, rows, spec["name"], reader, setting, view, watch.scratch)
         watch.progress(done, 1 + len(tokenizers), "parts")
     pq.write_table(table(checks), out / "checks.parquet", compression="zstd")
     return headline(checks)
@@ -172,7 +173,7 @@ def _shared(check: str, rows: list[Row], others: list[Row], where: str) -> Itera
 
 
 def _text(row: Row) -> str:
-    return f"{row.passage}\n{row.prompt}"
+    return "\n".join(map(str, row.shown))
 
 
 def _normalised(row: Row) -> str:
@@ -180,26 +181,33 @@ def _normalised(row: Row) -> str:
     return re.sub(r"[\W_]+", "", _text(row).casefold()) or _text(row)
 
 
+class Tokenizer(NamedTuple):
+    """A tokenizer, and how many tokens its model reads."""
+
+    tokenizer: PreTrainedTokenizerBase
+    max_length: int
+
+
 def token_checks(
-    split: str, rows: list[Row], name: str, tokenizer: PreTrainedTokenizerBase, max_length: int, scratch: Path
+    split: str, rows: list[Row], name: str, reader: Tokenizer, setting: Setting, view: View, scratch: Path
 ) -> Iterator[Check]:
     """How long examples are in the tokens of a model, and how many of them it cannot read whole."""
-    n_tokens = _n_tokens(tokenizer, rows, scratch)
+    whole, max_length = reader._replace(max_length=sys.maxsize), reader.max_length
+    shown = shown_by_column(view, [row.shown for row in rows])
+    labels = np.array([row.gt_label for row in rows])
+    examples = Rows([row.id for row in rows], labels, shown=lambda: iter([shown]))
+    n_tokens = setting.encode(examples, whole, scratch).longest
     yield from _distribution(split, f"tokens.{name}", n_tokens)
     cut = float(np.mean(n_tokens > max_length))
     detail = f"{cut:.1%} of the texts lose their beginning at the {max_length} tokens of {name}"
     yield judged(split, f"tokens.{name}.cut", cut, CUT, detail)
-    n_unreadable = int(np.sum(_n_tokens(tokenizer, [row._replace(passage="") for row in rows], scratch) > max_length))
-    detail = f"{n_unreadable} prompts alone are longer than the {max_length} tokens of {name}; lower data.max_chars"
+    if view.cut is not None:
+        shown = {**shown, view.cut: [""] * len(rows)}
+        n_tokens = setting.encode(examples, whole, scratch).longest
+    n_unreadable = int(np.sum(n_tokens > max_length))
+    uncut = " or ".join(f"{column}s" for column in view.shows if column != view.cut)
+    detail = f"{n_unreadable} {uncut} alone are longer than the {max_length} tokens of {name}; lower data.max_chars"
     yield judged(split, f"tokens.{name}.unreadable", n_unreadable, UNREADABLE, detail)
-
-
-def _n_tokens(tokenizer: PreTrainedTokenizerBase, rows: list[Row], scratch: Path) -> np.ndarray:
-    """Tokens of each of N examples if nothing is cut, [N] int64."""
-    texts = Texts([row.passage for row in rows], [row.prompt for row in rows])
-    labels = np.array([row.gt_label for row in rows])
-    examples = Rows([row.id for row in rows], labels, texts=lambda: iter([texts]))
-    return tokenize(examples, tokenizer, sys.maxsize, scratch).lengths
 
 
 def _tokenizer(spec: Mapping[str, Any], inputs: Mapping[str, Path]) -> PreTrainedTokenizerBase:

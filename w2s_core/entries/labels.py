@@ -14,13 +14,13 @@ import numpy as np
 
 from w2s_core.data.given import read_given
 from w2s_core.data.rows import (
+    each,
     read_features,
     read_groups,
     read_labels,
     read_rows,
     read_weak_probs,
     read_weights,
-    text_lengths,
     two_classes,
     write_weak_probs,
 )
@@ -28,6 +28,7 @@ from w2s_core.entries.predict import write_score
 from w2s_core.methods.ensembles import WAYS
 from w2s_core.methods.treatments import TREATMENTS, Treatment
 from w2s_core.metrics import accuracy, disagreement, label_quality
+from w2s_core.settings.setting import VIEWS, View
 from w2s_core.stages import LABELLED, TREATED
 from w2s_core.watch import Watch
 
@@ -89,15 +90,19 @@ def combine(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: W
     """
     way = WAYS.get(params["combine"]["by"])
     settings = way.params.model_validate(params["combine"])
-    return combined(inputs, out, lambda probs, accuracies: way.of(probs, accuracies, settings))
+    view = VIEWS.get(params["setting"])
+    return combined(inputs, out, view, lambda probs, accuracies: way.of(probs, accuracies, settings))
 
 
-def combined(inputs: dict[str, Path], out: Path, way: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> dict[str, Any]:
+def combined(
+    inputs: dict[str, Path], out: Path, view: View, way: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> dict[str, Any]:
     """Write what ``way`` makes of the members' labels of each split, and say how good and how different they are.
 
     Args:
         inputs: labels of member I as ``SPLIT.I``, and the rows as ``rows_SPLIT``.
         out: gets the labels of each split.
+        view: of the rows.
         way: [M, N] P(class 1) by each member, and [M] accuracies on validation, to [N] P(class 1).
     """
     n_members = sum(name.startswith("validation.") for name in inputs)
@@ -111,7 +116,7 @@ def combined(inputs: dict[str, Path], out: Path, way: Callable[[np.ndarray, np.n
     for split in LABELLED:
         probs = way(given[split], accuracies["validation"])
         write_weak_probs(out / f"{split}.parquet", rows[split].ids, probs)
-        metrics |= label_quality(probs, rows[split].gt_labels, text_lengths(rows[split]), split)
+        metrics |= label_quality(probs, rows[split].gt_labels, list(each(rows[split], view.lure)), split)
         metrics[f"member_accuracy_{split}"] = float(accuracies[split].mean())
         metrics[f"disagreement_{split}"] = disagreement(given[split])
     return metrics
@@ -120,15 +125,17 @@ def combined(inputs: dict[str, Path], out: Path, way: Callable[[np.ndarray, np.n
 def import_labels(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Watch) -> dict[str, Any]:
     """Labels from a file of the user's, which has to hold those of all prepared rows and of no others."""
     rows = {split: read_rows(inputs[split]) for split in LABELLED}
+    view = VIEWS.get(params["setting"])
     given = read_given(inputs["file"], {split: rows[split].ids for split in LABELLED})
     quality: dict[str, Any] = {}
     for split in LABELLED:
         write_weak_probs(out / f"{split}.parquet", rows[split].ids, given[split])
-        quality |= label_quality(given[split], rows[split].gt_labels, text_lengths(rows[split]), split)
+        quality |= label_quality(given[split], rows[split].gt_labels, list(each(rows[split], view.lure)), split)
     return quality
 
 
 def judge(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Watch) -> dict[str, Any]:
     """Compare a supervisor's labels of the test split with ground truth, as ``score`` does a model's answers."""
     rows = read_rows(inputs["test"])
-    return write_score(out, rows, read_groups(inputs["test"]), read_weak_probs(inputs["labels"], rows.ids))
+    probs = read_weak_probs(inputs["labels"], rows.ids)
+    return write_score(out, rows, read_groups(inputs["test"]), probs, VIEWS.get(params["setting"]))

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from w2s_core.data.rows import Rows, read_groups, read_rows, text_lengths, write_predictions, write_weak_probs
+from w2s_core.data.rows import Rows, each, read_groups, read_rows, write_predictions, write_weak_probs
 from w2s_core.metrics import accuracy, auroc, brier, ece, label_quality
 from w2s_core.models.classifier import load
-from w2s_core.settings.setting import SETTINGS
+from w2s_core.settings.setting import SETTINGS, VIEWS, View
 from w2s_core.stages import LABELLED
 from w2s_core.training.predict import predict
 from w2s_core.watch import Watch
@@ -21,13 +21,14 @@ from w2s_core.watch import Watch
 
 def weak_labels(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Watch) -> dict[str, Any]:
     """Let a supervisor label every split that it was not trained on."""
-    setting, classifier = SETTINGS.get(params["setting"]), load(inputs["model"])
+    setting, view = SETTINGS.get(params["setting"]), VIEWS.get(params["setting"])
+    classifier = load(inputs["model"])
     quality: dict[str, Any] = {}
     for split in LABELLED:
         rows = read_rows(inputs[split])
         weak_probs = predict(setting, classifier, rows, watch)[:, 1]
         write_weak_probs(out / f"{split}.parquet", rows.ids, weak_probs)
-        quality |= label_quality(weak_probs, rows.gt_labels, text_lengths(rows), split)
+        quality |= label_quality(weak_probs, rows.gt_labels, list(each(rows, view.lure)), split)
     return quality
 
 
@@ -35,10 +36,10 @@ def score(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Wat
     """Predict the test split and compare with ground truth."""
     rows = read_rows(inputs["test"])
     probs = predict(SETTINGS.get(params["setting"]), load(inputs["model"]), rows, watch)[:, 1]
-    return write_score(out, rows, read_groups(inputs["test"]), probs)
+    return write_score(out, rows, read_groups(inputs["test"]), probs, VIEWS.get(params["setting"]))
 
 
-def write_score(out: Path, rows: Rows, groups: list[str], probs: np.ndarray) -> dict[str, Any]:
+def write_score(out: Path, rows: Rows, groups: list[str], probs: np.ndarray, view: View) -> dict[str, Any]:
     """Write answers to the test split, P(class 1) of each row, and say how good they are."""
     write_predictions(out / "predictions.parquet", rows, groups, probs)
     return {
@@ -47,4 +48,5 @@ def write_score(out: Path, rows: Rows, groups: list[str], probs: np.ndarray) -> 
         "auroc": auroc(probs, rows.gt_labels),
         "brier": brier(probs, rows.gt_labels),
         "ece": ece(probs, rows.gt_labels),
+        **view.metrics(rows, probs),
     }

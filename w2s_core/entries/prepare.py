@@ -10,7 +10,7 @@ import functools
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,22 +24,12 @@ from w2s_core.data.sampling import Pool, Row, Split, balanced, joined, sample_an
 from w2s_core.data.sources import SOURCES
 from w2s_core.errors import DataError
 from w2s_core.hashes import stable_hash, stable_int
+from w2s_core.settings.setting import VIEWS, View
 from w2s_core.stages import part_names
 from w2s_core.watch import Watch
 
 MAX_MAJORITY = 0.55
 """Share of the larger class among training rows above which they are balanced (Burns et al. 2023)."""
-
-SCHEMA = pa.schema(
-    [
-        ("id", pa.string()),
-        ("group", pa.string()),
-        ("passage", pa.string()),
-        ("prompt", pa.string()),
-        ("gt_label", pa.int8()),
-    ]
-)
-
 
 LEAST_ROWS = 2
 """Of every split, one of either class."""
@@ -71,7 +61,8 @@ def prepare(params: Mapping[str, Any], inputs: Mapping[str, Path], out: Path, wa
     """Format, filter, balance and split one dataset.
 
     Args:
-        params: ``dataset``, ``source``, ``data_seed`` and ``data`` (a ``DataConfig`` with ``max_chars`` set).
+        params: ``setting``, ``dataset``, ``source``, ``data_seed`` and ``data`` (a ``DataConfig`` with ``max_chars``
+            set).
         inputs: for a folder, the raw files of each split: ``train`` and ``test``, or shards such as ``train-0``.
         out: gets ``weak_train``, ``transfer_train``, ``validation`` and ``test``, as Parquet; for ``n_parts`` above 1
             also ``part.1`` and so on, the parts of the student's half before its last.
@@ -93,7 +84,7 @@ def prepare(params: Mapping[str, Any], inputs: Mapping[str, Path], out: Path, wa
         metrics |= {f"{split}_dropped_{reason}": n for reason, n in collected.dropped[split].items()}
         metrics[f"{split}_usable"] = len(usable)
     for done, (split, rows) in enumerate(collected.splits.items(), start=1):
-        _write(rows, out / f"{split}.parquet")
+        _write(rows, VIEWS.get(params["setting"]), out / f"{split}.parquet")
         metrics[f"{split}_rows"] = len(rows)
         metrics[f"{split}_positive"] = sum(row.gt_label for row in rows)
         metrics[f"{split}_groups"] = len({row.group for row in rows})
@@ -104,7 +95,7 @@ def prepare(params: Mapping[str, Any], inputs: Mapping[str, Path], out: Path, wa
 def collect(params: Mapping[str, Any], inputs: Mapping[str, Path]) -> Collected:
     """Everything of ``prepare`` but writing; same arguments, same errors."""
     name, seed, data = params["dataset"], params["data_seed"], params["data"]
-    dataset = DATASETS.get(name)
+    dataset, view = DATASETS.get(name), VIEWS.get(params["setting"])
     told: list[tuple[str, str, str]] = []
     raw = SOURCES.get(params["source"]["kind"])(params, inputs, dataset.columns, lambda *mapped: told.append(mapped))
     asked = {"train": data["n_train"] + data["n_validation"], "test": data["n_test"]}
@@ -115,7 +106,7 @@ def collect(params: Mapping[str, Any], inputs: Mapping[str, Path]) -> Collected:
     def rows_of(split: str) -> Iterator[Row]:
         for position, raw_row in enumerate(raw[split], start=1):
             n_raw[split] = position
-            yield from _examples(params, dataset, raw_row, split, position, dropped[split])
+            yield from _examples(params, dataset, view, raw_row, split, position, dropped[split])
 
     # Whatever the test file holds, kept or not, sampled or not: n_test must not decide what is trained on.
     test_groups = set()
@@ -146,7 +137,13 @@ def collect(params: Mapping[str, Any], inputs: Mapping[str, Path]) -> Collected:
 
 
 def _examples(
-    params: Mapping[str, Any], dataset: Dataset, raw_row: RawRow, split: str, position: int, dropped: Counter[str]
+    params: Mapping[str, Any],
+    dataset: Dataset,
+    view: View,
+    raw_row: RawRow,
+    split: str,
+    position: int,
+    dropped: Counter[str],
 ) -> Iterator[Row]:
     """The examples of one raw row, with their identity; none if one of them is too long."""
     name, seed, max_chars = params["dataset"], params["data_seed"], params["data"]["max_chars"]
@@ -158,7 +155,8 @@ def _examples(
         raise DataError(f"{where}: {error}") from None
     dropped["unasked"] += not examples
     # All or none: a question keeps as many right answers as wrong ones.
-    if any(len(example.passage) + len(example.prompt) > max_chars for example in examples):
+    shown = shown_by_column(view, [example.shown for example in examples])
+    if any(length > max_chars for length in view.lengths(shown)):
         dropped["too_long"] += len(examples)
         return
     for example in examples:
@@ -171,8 +169,7 @@ def _examples(
         yield Row(
             id=id,
             group=_group(name, example.group),
-            passage=example.passage,
-            prompt=example.prompt,
+            shown=example.shown,
             gt_label=example.gt_label,
             rank=stable_hash("row", seed, id),
             position=position,
@@ -271,7 +268,20 @@ def _sample_test(name: str, rows: list[Row], data: Mapping[str, Any], seed: int)
     return sample_any(rows, min(n, len(rows)), seed)
 
 
-def _write(rows: list[Row], path: Path) -> None:
+def shown_by_column(view: View, shown: Sequence[tuple[Any, ...]]) -> dict[str, list[Any]]:
+    """What examples show, by column; the values of each are in the order of ``view.shows``."""
+    return {name: [values[i] for values in shown] for i, name in enumerate(view.shows)}
+
+
+def _write(rows: list[Row], view: View, path: Path) -> None:
     ordered = sorted(rows, key=lambda row: row.rank)
-    columns = {name: [row[i] for row in ordered] for i, name in enumerate(SCHEMA.names)}
-    pq.write_table(pa.table(columns, schema=SCHEMA), path, compression="zstd")
+    columns = {
+        "id": pa.array([row.id for row in ordered], pa.string()),
+        "group": pa.array([row.group for row in ordered], pa.string()),
+        **{
+            name: pa.array(values, view.shows[name])
+            for name, values in shown_by_column(view, [row.shown for row in ordered]).items()
+        },
+        "gt_label": pa.array([row.gt_label for row in ordered], pa.int8()),
+    }
+    pq.write_table(pa.table(columns), path, compression="zstd")

@@ -11,20 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from w2s_core.data.rows import (
-    joined_texts,
-    only,
-    read_rows,
-    read_weak_probs,
-    read_weights,
-    text_lengths,
-    write_weak_probs,
-)
+from w2s_core.data.rows import each, only, read_rows, read_weak_probs, read_weights, write_weak_probs
 from w2s_core.errors import DataError
 from w2s_core.methods.prompting import CONTENT_FREE, Form, calibrated, chosen, shots
 from w2s_core.metrics import harden, label_quality
 from w2s_core.models.packing import longest_text
 from w2s_core.models.pretrained import language_model_of
+from w2s_core.settings.setting import VIEWS, View
 from w2s_core.stages import LABELLED
 from w2s_core.training.asking import answer_tokens, ask
 from w2s_core.watch import Watch
@@ -37,23 +30,24 @@ def prompt(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Wa
     """The mean, over draws of examples, of P(class 1) of each row of the splits that are labelled.
 
     Args:
-        params: ``model`` (``n_layers``, ``max_length`` and ``hub`` of a ModelConfig), ``prompt`` (``k``, ``draws``,
-            ``calibrate``, ``cue``, and ``answers``: pairs of which the first is taken that can be) and ``seed``.
+        params: ``setting``, ``model`` (``n_layers``, ``max_length`` and ``hub`` of a ModelConfig), ``prompt`` (``k``,
+            ``draws``, ``calibrate``, ``cue``, and ``answers``: pairs of which the first is taken that can be) and
+            ``seed``.
         inputs: the rows of the splits; ``base``; ``train``, of which examples are shown, if any, with ``labels`` or in
             truth.
         out: gets the labels of each split.
         watch: hears of every pass.
     """
-    settings = params["prompt"]
+    settings, view = params["prompt"], VIEWS.get(params["setting"])
     model, tokenizer = language_model_of(params["model"], inputs.get("base"))
     model = model.to(watch.device)
     longest = longest_text(params["model"]["max_length"], model.config.get_text_config(), tokenizer, model)
     answers, tokens = _answers(tokenizer, settings["answers"])
     form = Form(settings["cue"], answers)
-    prefixes = _prefixes(params, inputs, form)
+    prefixes = _prefixes(params, inputs, view, form)
     metrics: dict[str, Any] = {"n_draws": len(prefixes), "answers": "/".join(answers)}
     rows = {split: read_rows(inputs[split]) for split in LABELLED}
-    texts = {split: list(joined_texts(rows[split])) for split in LABELLED}
+    texts = {split: list(each(rows[split], view.text)) for split in LABELLED}
     probs = {split: np.zeros(len(rows[split])) for split in LABELLED}
     n_cut = 0
     for prefix in prefixes:
@@ -65,7 +59,7 @@ def prompt(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Wa
             probs[split] += calibrated(said, free[0] if settings["calibrate"] else 0.0) / len(prefixes)
     for split in LABELLED:
         write_weak_probs(out / f"{split}.parquet", rows[split].ids, probs[split])
-        metrics |= label_quality(probs[split], rows[split].gt_labels, text_lengths(rows[split]), split)
+        metrics |= label_quality(probs[split], rows[split].gt_labels, list(each(rows[split], view.lure)), split)
     return {**metrics, "n_truncated": n_cut}
 
 
@@ -78,7 +72,7 @@ def _answers(tokenizer: PreTrainedTokenizerBase, wanted: list[list[str]]) -> tup
     return last, answer_tokens(tokenizer, last)
 
 
-def _prefixes(params: dict[str, Any], inputs: dict[str, Path], form: Form) -> list[str]:
+def _prefixes(params: dict[str, Any], inputs: dict[str, Path], view: View, form: Form) -> list[str]:
     """What is shown first, by draw; nothing, once, where no examples are wanted."""
     settings = params["prompt"]
     if "train" not in inputs:
@@ -89,7 +83,7 @@ def _prefixes(params: dict[str, Any], inputs: dict[str, Path], form: Form) -> li
         kept = read_weights(inputs["labels"], rows.ids) > 0
         rows = only(rows, kept)
         labels = harden(read_weak_probs(inputs["labels"], rows.ids))
-    texts, found = list(joined_texts(rows)), []
+    texts, found = list(each(rows, view.text)), []
     for draw in range(settings["draws"]):
         picked = chosen(labels, settings["k"], np.random.default_rng((params["seed"], draw)))
         found.append(shots([texts[i] for i in picked], [int(labels[i]) for i in picked], form))

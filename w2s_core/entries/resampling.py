@@ -15,7 +15,7 @@ from w2s_core.entries.labels import combined
 from w2s_core.methods.boosting import after, drawn, voted
 from w2s_core.metrics import harden
 from w2s_core.models.classifier import load
-from w2s_core.settings.setting import SETTINGS
+from w2s_core.settings.setting import SETTINGS, VIEWS
 from w2s_core.training.predict import predict
 from w2s_core.watch import Watch
 
@@ -50,7 +50,7 @@ def vote(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Watc
     """Combine the members of a boosted ensemble by their votes."""
     n_members = sum(name.startswith("votes.") for name in inputs)
     votes = np.array([read_vote(inputs[f"votes.{i}"]) for i in range(n_members)])
-    return combined(inputs, out, lambda probs, accuracies: voted(probs, votes))
+    return combined(inputs, out, VIEWS.get(params["setting"]), lambda probs, accuracies: voted(probs, votes))
 
 
 def _draw(weights: np.ndarray, seed: int, path: Path, out: Path) -> dict[str, Any]:

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from w2s_core.data.rows import Rows, read_rows, read_weak_probs, text_lengths, write_weak_probs
-from w2s_core.methods.mistakes import STRUCTURES, Seen, whole_texts, wrong_rows
+from w2s_core.data.rows import Rows, each, read_rows, read_weak_probs, write_weak_probs
+from w2s_core.methods.mistakes import STRUCTURES, Seen, wrong_rows
 from w2s_core.metrics import label_quality
+from w2s_core.settings.setting import VIEWS
 from w2s_core.stages import LABELLED
 from w2s_core.watch import Watch
 
@@ -22,24 +23,24 @@ def simulate(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: 
     """The truth, but for exactly as many rows of each split as the accuracy says."""
     structure = STRUCTURES.get(params["errors"]["kind"])
     settings = structure.params.model_validate(params["errors"])
-    confidence = params["confidence"]
+    confidence, view = params["confidence"], VIEWS.get(params["setting"])
     quality: dict[str, Any] = {}
     anchor: str | None = None
     for number, split in enumerate(LABELLED):
         rows = read_rows(inputs[split])
         draws = _draws(rows, [params["seed"], number])
         if anchor is None:
-            anchor = next(itertools.islice(whole_texts(rows), int(draws.argmin()), None))
+            anchor = next(itertools.islice(each(rows, view.text), int(draws.argmin()), None))
         answers = None
         if structure.default_model is not None:
             answers = read_weak_probs(inputs[f"answers.{split}"], rows.ids)
-        scores = structure.scores(Seen(rows, anchor, answers), settings)
+        scores = structure.scores(Seen(rows, view, anchor, answers), settings)
         n_wrong = round((1 - params["accuracy"]) * len(rows))
         wrong = wrong_rows(scores, rows.gt_labels, n_wrong, draws, balanced=params["balanced"])
         said = np.where(wrong, 1 - rows.gt_labels, rows.gt_labels)
         probs = np.where(said == 1, confidence, 1 - confidence)
         write_weak_probs(out / f"{split}.parquet", rows.ids, probs)
-        quality |= label_quality(probs, rows.gt_labels, text_lengths(rows), split)
+        quality |= label_quality(probs, rows.gt_labels, list(each(rows, view.lure)), split)
     return quality
 
 

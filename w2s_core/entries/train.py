@@ -57,9 +57,9 @@ def _train(
         targets: [N] float64, P(class 1) of ``rows``.
         validation_labels: 0/1 labels of ``validation``, of the kind that is trained on.
     """
-    classifier = build(params["model"], inputs.get("base"), params["seed"])
-    n_parameters = sum(parameter.numel() for parameter in classifier.parameters())
     setting = SETTINGS.get(params["setting"])
+    classifier = build(params["model"], inputs.get("base"), params["seed"], setting.n_outputs)
+    n_parameters = sum(parameter.numel() for parameter in classifier.parameters())
     held_out = Forward(setting, classifier, setting.encode(validation, classifier, watch.scratch))
 
     def evaluate() -> dict[str, float]:
@@ -79,11 +79,11 @@ def _train(
         trained = classifier
         if group.size > 1:
             # A model in shares can neither be saved nor have its adapters merged.
-            trained = build(params["model"], inputs.get("base"), params["seed"])
+            trained = build(params["model"], inputs.get("base"), params["seed"], setting.n_outputs)
             trained.load_state_dict(weights)
         _save(trained, out / model_output(LAST))
         for stop, best in kept:
-            taken = build(params["model"], inputs.get("base"), params["seed"])
+            taken = build(params["model"], inputs.get("base"), params["seed"], setting.n_outputs)
             taken.load_state_dict({**taken.state_dict(), **result.weights[best.step]})
             _save(taken, out / model_output(stop))
     accuracies = evaluate()

@@ -20,6 +20,7 @@ from w2s_core.registry import Registry
 
 if TYPE_CHECKING:
     from w2s_core.data.rows import Rows
+    from w2s_core.settings.setting import View
 
 
 class Errors(Frozen):
@@ -38,10 +39,20 @@ class Seen(NamedTuple):
     """What a structure sees of a split."""
 
     rows: Rows
+    view: View
     anchor: str
     """The text of one drawn row of the training rows, the same for all splits."""
     answers: np.ndarray | None = None
     """P(class 1) that the model gives, [N] float64; None where the structure asks none."""
+
+    def texts(self) -> Iterator[str]:
+        """Each row as one text."""
+        for shown in self.rows.shown():
+            yield from self.view.text(shown)
+
+    def lengths(self) -> np.ndarray:
+        """Characters that a model reads at once of each row, [N] float64."""
+        return np.array([n for shown in self.rows.shown() for n in self.view.lengths(shown)], np.float64)
 
 
 class Structure(NamedTuple):
@@ -84,13 +95,6 @@ def wrong_rows(
     return wrong
 
 
-def whole_texts(rows: Rows) -> Iterator[str]:
-    """Passage and prompt of each row, one after the other."""
-    for texts in rows.texts():
-        for passage, prompt in zip(texts.passages, texts.prompts, strict=True):
-            yield f"{passage} {prompt}"
-
-
 class Uniform(Errors):
     """Errors in rows that are drawn, all with equal chances."""
 
@@ -108,7 +112,7 @@ STRUCTURES.register("uniform", Structure(uniform, Uniform))
 
 
 class Longest(Errors):
-    """Errors in the longest texts: characters of passage and prompt."""
+    """Errors in the longest texts: characters that a model reads at once."""
 
     cited: ClassVar[str] = "Burns et al. 2023, appendix E"
 
@@ -117,14 +121,14 @@ class Longest(Errors):
 
 def longest(seen: Seen, params: Longest) -> np.ndarray:
     """See ``Longest``."""
-    return -np.array([len(text) for text in whole_texts(seen.rows)], np.float64)
+    return -seen.lengths()
 
 
 STRUCTURES.register("longest", Structure(longest, Longest))
 
 
 class Shortest(Errors):
-    """Errors in the shortest texts: characters of passage and prompt."""
+    """Errors in the shortest texts: characters that a model reads at once."""
 
     cited: ClassVar[str] = "Burns et al. 2023, appendix E"
 
@@ -133,7 +137,7 @@ class Shortest(Errors):
 
 def shortest(seen: Seen, params: Shortest) -> np.ndarray:
     """See ``Shortest``."""
-    return np.array([len(text) for text in whole_texts(seen.rows)], np.float64)
+    return seen.lengths()
 
 
 STRUCTURES.register("shortest", Structure(shortest, Shortest))
@@ -150,7 +154,7 @@ def cluster(seen: Seen, params: Cluster) -> np.ndarray:
     anchor = _counts(seen.anchor)
     length = _squared_length(anchor)
     scores = []
-    for text in whole_texts(seen.rows):
+    for text in seen.texts():
         counts = _counts(text)
         shared = sum(n * counts[word] for word, n in anchor.items())
         # Of integers until here, so that no order of words tells two texts apart.

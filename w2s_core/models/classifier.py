@@ -1,4 +1,4 @@
-"""Classifiers of two classes on any transformers causal language model or encoder: build, save, load.
+"""Classifiers on any transformers causal language model or encoder: build, save, load.
 
 How they are trained is in ``training``. Sequences come padded on the right, and every position is found by the
 attention mask, never by a token id; how they go through a backbone without padding is in ``packing``. Letters: B
@@ -65,7 +65,7 @@ class Classifier(nn.Module):
         return pad_id(self.backbone, self.tokenizer)
 
     def forward(self, input_ids: Tensor, mask: Tensor) -> Tensor:
-        """Logits [B, 2] float32 of token ids and mask, both [B, T] int64; [B, 3] where the head is ``LabelTokens``."""
+        """The head's outputs [B, K] float32 of token ids and mask, both [B, T] int64; 3 under ``LabelTokens``."""
         if self.is_packed:
             with self._autocast():
                 states, layout = packed_states(self.backbone, input_ids, mask, self.device)
@@ -128,13 +128,14 @@ def pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
     return (hidden * mask[:, :, None]).sum(1) / lengths[:, None]
 
 
-def build(model: Mapping[str, Any], base: Path | None, seed: int) -> Classifier:
+def build(model: Mapping[str, Any], base: Path | None, seed: int, n_outputs: int = 2) -> Classifier:
     """A classifier ready to be finetuned, in float32, on the CPU.
 
     Args:
         model: ``init, n_layers, size, max_length, pooling, head, precision, lora, hub`` of a training's parameters.
         base: a local folder of transformers; None where ``model["hub"]`` names id and revision.
         seed: of whatever starts at random; the global random state is left as it was.
+        n_outputs: of the head.
 
     Raises:
         DataError: configuration, weights or tokenizer cannot be read, do not fit ``model``, or lack the LM head for it.
@@ -177,7 +178,7 @@ def build(model: Mapping[str, Any], base: Path | None, seed: int) -> Classifier:
         with able(name, *fault):
             width = _hidden(backbone, [[0, 1, 2, 0]], "fp32").shape[-1]
         with able(name, f"head: that of a {family} cannot be read", "set the model's head to zeros or small"):
-            head = make_head(model["head"], width, name, revision, config, tokenizer)
+            head = make_head(model["head"], width, name, revision, config, tokenizer, n_outputs)
         if model["precision"] == "bf16":
             with able(name, f"precision: a {family} cannot compute in bf16", "set precision to fp32"):
                 _hidden(backbone, [[0, 1, 2, 0]], "bf16")

@@ -67,6 +67,7 @@ def make_head(
     revision: str | None,
     config: PreTrainedConfig,
     tokenizer: PreTrainedTokenizerBase,
+    n_outputs: int = 2,
 ) -> nn.Linear:
     """A head in float32 as it starts.
 
@@ -76,23 +77,31 @@ def make_head(
             ``lm_head_tokens``: the whole LM head, a copy that is trained apart from the token embeddings even where
             the language model shares them.
         width: D.
+        n_outputs: 2 for two classes; 1 for a scalar, which starts under ``unembed_rows`` as the log-odds of the token
+            "1" against "0"; ``lm_head_tokens`` is the same head for both.
         name: folder or Hub id of the language model; with ``revision`` and ``config``, what is read of it.
 
     Raises:
-        DataError: the model has no LM head, it is more than one linear layer, or the tokenizer has no label tokens.
+        DataError: the model has no LM head, it is more than one linear layer, or the tokenizer has no label tokens; or
+            there are more outputs than label tokens.
     """
     if kind in ("zeros", "small"):
-        head = nn.Linear(width, 2, bias=False)
+        head = nn.Linear(width, n_outputs, bias=False)
         if kind == "zeros":
             nn.init.zeros_(head.weight)
         else:
             nn.init.normal_(head.weight, std=0.01 / math.sqrt(width))
         return head
+    if n_outputs > len(LABELS):
+        raise DataError(
+            f"{name}: head: {kind} is for two classes, not {n_outputs}; set the model's head to zeros or small"
+        )
     tokens = label_tokens(name, tokenizer)
     weight, bias = read_unembedding(name, revision, config)
     if kind == "unembed_rows":
-        head = nn.Linear(width, 2, bias=False)
-        head.load_state_dict({"weight": weight[list(tokens)]})
+        rows = weight[list(tokens)]
+        head = nn.Linear(width, n_outputs, bias=False)
+        head.load_state_dict({"weight": rows if n_outputs == len(LABELS) else rows[1:] - rows[:1]})
         return head
     head = LabelTokens(width, len(weight), tokens, bias=bias is not None)
     head.load_state_dict({"weight": weight} if bias is None else {"weight": weight, "bias": bias})

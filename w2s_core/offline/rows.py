@@ -17,7 +17,12 @@ from w2s_core.registry import Registry
 OFFLINE: Registry[Callable[[World, np.random.Generator], dict[str, Any]]] = Registry(
     "offline dataset",
     param="dataset",
-    modules=("w2s_core.offline.texts", "w2s_core.offline.pairs", "w2s_core.offline.choices"),
+    modules=(
+        "w2s_core.offline.texts",
+        "w2s_core.offline.pairs",
+        "w2s_core.offline.choices",
+        "w2s_core.offline.preferences",
+    ),
 )
 """Dataset to a function that makes one raw row."""
 

@@ -1,37 +1,97 @@
-"""What an example is: how rows become a model's inputs, and what its logits are and mean.
+"""What an example is: what its rows show, how they become a model's inputs, and what its logits are and mean.
 
-Trainings, predictions, losses and scores know settings only as this. Letters: B examples of a portion, C classes.
+Stages, losses and scores know settings only as this. A setting is an entry in each of three registries, apart by who
+reads them, so that rewording a prompt or an audit trains nothing again. Letters: N examples, B of a portion, C classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from torch import Tensor
+import pyarrow as pa
 
-from w2s_core.data.rows import Rows
+from w2s_core.data.checks import Check
+from w2s_core.data.rows import Rows, Shown
+from w2s_core.data.sampling import Row
 from w2s_core.data.tokens import Tokens
-from w2s_core.models.classifier import Classifier
 from w2s_core.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+
+    from w2s_core.models.classifier import Classifier
+
+
+class Reader(Protocol):
+    """What decides how a model reads a row: a classifier, or its tokenizer alone with a length."""
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """Of the model."""
+
+    @property
+    def max_length(self) -> int:
+        """Tokens that it takes at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """One kind of example, of C classes."""
+    """How models read one kind of example, of C classes, and what they say of it."""
 
     n_classes: int
-    encode: Callable[[Rows, Classifier, Path], Tokens]
+    n_outputs: int
+    """Of the classification head, for each sequence."""
+    encode: Callable[[Rows, Reader, Path], Tokens]
     """What the model reads of every row; the folder is for files that end with their last user."""
     logits: Callable[[Classifier, Tokens, np.ndarray], Tensor]
     """[B, C] of the examples with the indices [B]; further columns stand for what is no class."""
+    features: Callable[[Classifier, Tokens, np.ndarray], Tensor]
+    """[B, D] of those, by a classifier whose head gives what it is given: what a linear probe is fitted on."""
     probs: Callable[[Tensor], Tensor]
-    """[B, C] float64, the probability of each class, from such logits."""
+    """[B, C] float64, the probability of each class, from logits."""
+
+
+def no_metrics(rows: Rows, probs: np.ndarray) -> Mapping[str, float | None]:
+    """Of a setting whose answers are right or wrong, and nothing else."""
+    return {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What rows of one kind show, and what can be said of it without a model."""
+
+    shows: Mapping[str, pa.DataType]
+    """The columns of rows besides those that all have, in the order in which an example has their values."""
+    cut: str | None
+    """The one of them that loses its beginning where a model reads less; the others are never cut."""
+    lengths: Callable[[Shown], list[int]]
+    """Characters that a model reads at once of each example, which ``data.max_chars`` limits."""
+    text: Callable[[Shown], list[str]]
+    """Each example as one text, in which a language model is asked for its class."""
+    documents: Callable[[Shown], list[str]]
+    """The texts that generative finetuning reads, without any label: of each example one, or several."""
+    answer_starts: Callable[[Shown], list[int]]
+    """Where in each of these its answer begins, which is a candidate and not known to be right."""
+    lure: Callable[[Shown], Sequence[float]]
+    """A number of each example that labels of no worth often follow, such as its length: the larger, the more class
+    1."""
+    metrics: Callable[[Rows, np.ndarray], Mapping[str, float | None]] = no_metrics
+    """What a score says of answers, [N] P(class 1), besides how often they are right."""
 
 
 SETTINGS: Registry[Setting] = Registry("setting", param="setting", modules=("w2s_core.settings.*",))
+
+VIEWS: Registry[View] = Registry("setting", param="setting", modules=("w2s_core.settings.*",))
+
+LEAKS: Registry[Callable[[Sequence[Row]], list[Check]]] = Registry(
+    "setting", param="setting", modules=("w2s_core.settings.*",)
+)
+"""What of the usable training examples gives their labels away, for an audit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,12 +29,12 @@ class Bare(nn.Linear):
 
 
 def extract(setting: Setting, classifier: Classifier, rows: Rows, watch: Watch) -> np.ndarray:
-    """The pooled last hidden state of each row, [N, D] float32, in the order of the rows."""
+    """What the setting makes of the pooled last hidden states of each row, [N, D] float32, in the order of the rows."""
     head = classifier.head
     # So that features are batched, packed and pooled as whatever the model is asked for, whatever that will be.
     classifier.head = Bare(head.in_features, 1, bias=False)
     try:
-        vectors = predict(replace(setting, n_classes=head.in_features, probs=_as_they_are), classifier, rows, watch)
+        vectors = predict(_of_features(setting, head.in_features), classifier, rows, watch)
     finally:
         classifier.head = head.to(classifier.device)
     return vectors.astype(np.float32)  # exact: they were float32
@@ -63,6 +63,10 @@ def give_layer(classifier: Classifier, layer: Layer) -> None:
     # An argument of the call would be handed on to attention.
     classifier.backbone.config.output_hidden_states = True
     classifier.backbone.register_forward_hook(give)
+
+
+def _of_features(setting: Setting, n: int) -> Setting:
+    return replace(setting, n_classes=n, logits=setting.features, probs=_as_they_are)
 
 
 def _as_they_are(vectors: Tensor) -> Tensor:

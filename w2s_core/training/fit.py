@@ -96,7 +96,7 @@ def fit(
     device = classifier.to(watch.device).device
     tokens = setting.encode(rows, classifier, watch.scratch)
     forward = Forward(setting, classifier, tokens)
-    longest = int(tokens.lengths.max())
+    longest = int(tokens.longest.max())
     _set_up(classifier, longest, training)
     plan = [
         batch
@@ -146,7 +146,7 @@ def fit(
             optimizer.step()
             # Only now: a step whose memory ran out computes its loss again.
             loss_state |= result.state
-            n_tokens = int(tokens.lengths[batch].sum())
+            n_tokens = tokens.n_tokens(batch)
             row = {"step": step, "lr": step_lr, "examples": len(batch), "tokens": n_tokens}
             curve.add(row, result, grad_norm)
             if evaluate and step in evaluated:

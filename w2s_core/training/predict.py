@@ -27,7 +27,7 @@ def predict_tokens(forward: Forward, watch: Watch) -> np.ndarray:
     classifier, tokens = forward.classifier, forward.tokens
     group = join(watch.n_devices, watch.device)
     classifier.to(watch.device).eval()
-    classifier.use_attention_for(int(tokens.lengths.max()))
+    classifier.use_attention_for(int(tokens.longest.max()))
     micro_tokens = min(watch.micro_tokens, CPU_TOKENS) if classifier.device.type == "cpu" else watch.micro_tokens
     probs = np.zeros((len(tokens), forward.setting.n_classes))
     is_packed = classifier.is_packed

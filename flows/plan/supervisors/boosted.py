@@ -47,7 +47,7 @@ def build(cell: Cell, spec: BoostedSpec) -> Supervision:
         votes.append(FromNode(node, "weights"))
         here = replace(cell, drawn=FromNode(node, "weak_train"))
     given = {f"votes.{position}": each for position, each in enumerate(votes)}
-    voted = cell.add("vote", {}, {**said_by(cell, members), **given}, supervisor=spec.name)
+    voted = cell.add("vote", {**cell.asked}, {**said_by(cell, members), **given}, supervisor=spec.name)
     labels = cell.labels_of(voted, spec.name)
     return Supervision(labels, cell.judge(labels), reference=members[0].score)
 

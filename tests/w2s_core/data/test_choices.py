@@ -193,7 +193,7 @@ def test_made_up_rows_become_exactly_these_examples(tmp_path: Path, name: str) -
     for split, rows in files.items():
         inputs[split].write_text("".join(json.dumps(row) + "\n" for row in rows))
     data = DataConfig(n_train=20, n_validation=10, n_test=6, max_chars=1_000, allow_fewer=True).model_dump()
-    params = {"dataset": name, "source": {"kind": "folder"}, "data_seed": 0, "data": data}
+    params = {"setting": "classify", "dataset": name, "source": {"kind": "folder"}, "data_seed": 0, "data": data}
     prepare(params, inputs, tmp_path, Silent())
     expected = [
         {

@@ -114,11 +114,11 @@ def test_real_rows_can_be_formatted(name: str) -> None:
         for example in dataset.format(row, first)
     ]
     assert {example.gt_label for example in formatted} == {0, 1}
-    assert all(example.passage == example.passage.strip() and example.prompt for example in formatted)
+    assert all(example.shown[0] == example.shown[0].strip() and all(example.shown[1:]) for example in formatted)
 
 
 def parts(dataset: str, kind: str) -> str:
-    params = {"dataset": dataset, "source": {"kind": kind}}
+    params = {"setting": "classify", "dataset": dataset, "source": {"kind": kind}}
     return " ".join(fingerprint(Sources.on_disk("w2s_core"), "w2s_core.entries.prepare:prepare", params).parts)
 
 

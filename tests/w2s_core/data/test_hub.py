@@ -60,6 +60,10 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeHub]:
     shards = {f"data/train-0000{i}-of-00002.parquet": ROWS[20 * i :][:20] for i in (0, 1)}
     for id in ("org/plain", "org/large", "org/gated"):
         write(root / id / "main", {**shards, "data/test-00000-of-00001.parquet": ROWS[:10]})
+    folders = {
+        f"{name}/{split}.parquet": ROWS[:n] for name, n in (("one", 10), ("other", 20)) for split in ("train", "test")
+    }
+    write(root / "org/folders/main", folders)
     # As the Hub converts it: a folder for each configuration, in it one for each split, and no card.
     converted = {f"{name}/{split}/0000.parquet": CHOICES for name in ("easy", "hard") for split in ("train_r2", "dev")}
     write(root / "org/scripted/refs/convert/parquet", converted | {"easy/train_r2/0000.parquet": CHOICES * 2})
@@ -106,6 +110,7 @@ def loaded(hub: FakeHub, cache: Path) -> dict[str, Any]:
         "script": (tweet, source(hub.commit("org/scripted"), "org/scripted")),
         "whole": (tweet, source(plain, "org/plain")),
         "old": (tweet, source(plain, "old")),
+        "folder": (tweet, source(hub.commit("org/folders"), "org/folders", dir="other")),
         "prefix": (tweet, source(hub.commit("org/large"), "org/large", prefix=20)),
         "converted": (["question", "choices"], source(converted, "org/scripted", config="easy", **scripted)),
         "gated": (tweet, source(hub.commit("org/gated"), "org/gated")),
@@ -120,6 +125,10 @@ def loaded(hub: FakeHub, cache: Path) -> dict[str, Any]:
 
 def test_all_files_of_a_split_are_loaded(loaded: dict[str, Any]) -> None:
     assert loaded["whole"] == {"train": WANTED, "test": WANTED[:10]}
+
+
+def test_a_folder_of_a_repository_is_loaded_alone(loaded: dict[str, Any]) -> None:
+    assert loaded["folder"] == {"train": WANTED[:20], "test": WANTED[:20]}
 
 
 def test_an_id_without_an_organization_is_loaded_under_its_present_name(loaded: dict[str, Any]) -> None:

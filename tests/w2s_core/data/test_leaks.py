@@ -25,7 +25,7 @@ def label_of(i: int) -> int:
 
 def row(i: int, gt_label: int, passage: str = "", prompt: str = "Good ?", *, group: str = "", answer: str = "") -> Row:
     id_ = stable_hash(i, gt_label)
-    return Row(id_, group or f"group {i}", passage, prompt, gt_label, id_, position=i + 1, candidate=answer)
+    return Row(id_, group or f"group {i}", (passage, prompt), gt_label, id_, position=i + 1, candidate=answer)
 
 
 def sentences(change: Callable[[str, int], str] = lambda text, gt_label: text, n: int = N) -> list[Row]:
@@ -160,7 +160,7 @@ def test_words_of_wrong_answers_are_found_though_all_questions_have_both() -> No
 def test_a_prompt_that_tells_the_label_without_its_passage_is_a_leak() -> None:
     rows = [row(i, label_of(i), some_words(12, i), some_words(4, "q", i, label_of(i))) for i in range(N)]
     assert not found(rows)
-    spelled = [row._replace(prompt=row.prompt.replace("w", "vu"[row.gt_label])) for row in rows]
+    spelled = [row._replace(shown=(row.shown[0], row.shown[1].replace("w", "vu"[row.gt_label]))) for row in rows]
     assert "leak.words.prompt" in found(spelled)
 
 

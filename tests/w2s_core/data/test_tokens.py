@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from tests.tiny_models import WORDS, rows_of, tiny_tokenizer, toy_rows, write_rows
 from w2s_core.data import rows
-from w2s_core.data.rows import Rows, read_rows
+from w2s_core.data.rows import Rows, n_shown, read_rows
 from w2s_core.data.tokens import Tokens, tokenize
 from w2s_core.errors import DataError
 from w2s_core.training.portions import micro_batches, split_by_length
@@ -93,7 +93,7 @@ def test_texts_are_read_some_at_a_time_and_give_the_same_tokens(
     whole = toy_rows(40)
     monkeypatch.setattr(rows, "ROWS_AT_A_TIME", 7)
     read = read_rows(write_rows(tmp_path / "rows.parquet", whole))
-    assert [len(texts.passages) for texts in read.texts()] == [7, 7, 7, 7, 7, 5]
+    assert [n_shown(shown) for shown in read.shown()] == [7, 7, 7, 7, 7, 5]
     one, other = (tokenized(source, tiny_tokenizer(), 8) for source in (whole, read))
     assert one.ids.tolist() == other.ids.tolist()
     assert one.offsets.tolist() == other.offsets.tolist()

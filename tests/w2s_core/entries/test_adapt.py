@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tests.tiny_models import model_params, rows_of, tiny_base, toy_rows, write_rows
+from tests.tiny_models import VIEW, model_params, rows_of, tiny_base, toy_rows, write_rows
 from w2s_core.config import AdaptConfig
 from w2s_core.entries.adapt import adapt, text_batches
 from w2s_core.errors import DataError
@@ -22,7 +22,8 @@ ROWS = toy_rows(60)
 
 def params(n_layers: int | None = None, seed: int = 0, **settings: Any) -> dict[str, Any]:
     config = AdaptConfig(batch_size=4, sequence_length=16, **settings)
-    return {"model": {"n_layers": n_layers, "hub": None}, "adapt": config.model_dump(), "lr": 1e-2, "seed": seed}
+    about = {"setting": "classify", "lr": 1e-2, "seed": seed}
+    return {**about, "model": {"n_layers": n_layers, "hub": None}, "adapt": config.model_dump()}
 
 
 @pytest.fixture
@@ -39,14 +40,16 @@ def test_texts_are_laid_end_to_end_each_once_an_epoch(inputs: dict[str, Path]) -
     tokenizer = AutoTokenizer.from_pretrained(inputs["base"])
     settings = {"epochs": 2, "batch_size": 1, "sequence_length": 1, "loss_on": "all"}
 
-    laid, wanted = text_batches(ROWS, tokenizer, settings, seed=0)
+    laid, wanted = text_batches(ROWS, VIEW, tokenizer, settings, seed=0)
 
     assert torch.equal(laid, wanted)
     tokens = laid.flatten().tolist()
 
-    [texts] = ROWS.texts()
+    [shown] = ROWS.shown()
     end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-    documents = [tokenizer(f"{passage}\n{prompt}")["input_ids"] + end for passage, prompt in zip(*texts, strict=True)]
+    documents = [
+        tokenizer(f"{passage}\n{prompt}")["input_ids"] + end for passage, prompt in zip(*shown.values(), strict=True)
+    ]
     assert len(tokens) == 2 * sum(map(len, documents))
     half = len(tokens) // 2
     assert (
@@ -70,7 +73,7 @@ def test_loss_on_answers_asks_for_what_stands_after_the_question(
     tokenizer = AutoTokenizer.from_pretrained(inputs["base"])
     settings = {"epochs": 1, "batch_size": 1, "sequence_length": 1, "loss_on": "answer"}
 
-    laid, wanted = text_batches(rows_of(["r"], [passage], [prompt]), tokenizer, settings, seed=0)
+    laid, wanted = text_batches(rows_of(["r"], [passage], [prompt]), VIEW, tokenizer, settings, seed=0)
 
     asked = wanted.flatten()[wanted.flatten() != UNCOUNTED].tolist()
     end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]

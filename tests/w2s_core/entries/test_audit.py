@@ -14,12 +14,12 @@ import pytest
 from artifacts.identity.fingerprint import Sources, fingerprint
 from flows.plan.grid import DataConfig
 from tests.places import REAL
-from tests.tiny_models import tiny_tokenizer
+from tests.tiny_models import CLASSIFY, VIEW, tiny_tokenizer
 from w2s_core.config import WorldConfig
 from w2s_core.data.checks import SCHEMA, Check
 from w2s_core.data.datasets import DATASETS, Draw, Example, RawRow, multiple_choice
 from w2s_core.data.sampling import Row
-from w2s_core.entries.audit import audit, data_checks, token_checks
+from w2s_core.entries.audit import Tokenizer, audit, data_checks, token_checks
 from w2s_core.entries.prepare import Collected
 from w2s_core.errors import DataError
 from w2s_core.hashes import stable_hash, stable_int
@@ -30,7 +30,7 @@ N = 400
 
 
 def row(text: str, gt_label: int = 0, group: str = "", prompt: str = "Good ?") -> Row:
-    return Row(stable_hash(text, gt_label, prompt), group or text, text, prompt, gt_label, "")
+    return Row(stable_hash(text, gt_label, prompt), group or text, (text, prompt), gt_label, "")
 
 
 def rows(*texts: str) -> list[Row]:
@@ -152,7 +152,9 @@ def test_lengths_are_of_passage_and_prompt() -> None:
 
 
 def tokens(rows: list[Row], max_length: int, tmp_path: Path) -> dict[str, Check]:
-    checks = token_checks("test", rows, "tiny", tiny_tokenizer(with_specials=True), max_length, tmp_path)
+    checks = token_checks(
+        "test", rows, "tiny", Tokenizer(tiny_tokenizer(with_specials=True), max_length), CLASSIFY, VIEW, tmp_path
+    )
     return {check.check.removeprefix("tokens.tiny."): check for check in checks}
 
 
@@ -186,6 +188,7 @@ def run(folder: Path, dataset: str, files: dict[str, list[dict[str, Any]]], **pa
     data = DataConfig(n_train=200, n_validation=20, n_test=40, max_chars=1_000, allow_fewer=True)
     source = {"kind": "folder"}
     params = {
+        "setting": DATASETS.get(dataset).setting,
         "dataset": dataset,
         "source": source,
         "data_seed": 0,
@@ -284,7 +287,7 @@ def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_audit_depends_on_the_formatter_of_its_own_dataset_alone() -> None:
-    params = {"dataset": "sst2", "source": {"kind": "folder"}}
+    params = {"setting": "classify", "dataset": "sst2", "source": {"kind": "folder"}}
     reached = " ".join(fingerprint(Sources.on_disk("w2s_core"), "w2s_core.entries.audit:audit", params).parts)
     assert "w2s_core.data.nlp.texts:_sst2" in reached
     assert "w2s_core.data.leaks:FEATURES" in reached

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.tiny_models import toy_rows, write_rows
+from tests.tiny_models import VIEW, toy_rows, write_rows
 from w2s_core.data.rows import (
     Rows,
+    each,
     read_labels,
     read_weights,
-    text_lengths,
     two_classes,
     write_features,
     write_weak_probs,
@@ -25,6 +25,8 @@ from w2s_core.methods.treatments import Calibrate, best_temperature
 from w2s_core.metrics import label_quality
 from w2s_core.stages import LABELLED
 from w2s_core.watch import Silent
+
+CLASSIFY = {"setting": "classify"}
 
 
 @pytest.fixture
@@ -118,7 +120,7 @@ def drawn(rows: dict[str, tuple[Path, Rows]], n_members: int) -> dict[str, np.nd
 def test_members_are_combined_by_id_in_the_order_of_the_rows(rows: dict[str, tuple[Path, Rows]], out: Path) -> None:
     probs = drawn(rows, 3)
 
-    combine({"combine": {"by": "mean"}}, members(rows, probs), out, Silent())
+    combine({**CLASSIFY, "combine": {"by": "mean"}}, members(rows, probs), out, Silent())
 
     for split, (_, r) in rows.items():
         ids, combined = read_labels(out / f"{split}.parquet")
@@ -133,7 +135,7 @@ def test_members_weigh_by_their_accuracy_on_validation_in_every_split(
     # The first is right on validation alone, the second everywhere else.
     probs = {split: np.stack([1 - t, t] if split != "validation" else [t, 1 - t]) * 1.0 for split, t in truth.items()}
 
-    metrics = combine({"combine": {"by": "accuracy"}}, members(rows, probs), out, Silent())
+    metrics = combine({**CLASSIFY, "combine": {"by": "accuracy"}}, members(rows, probs), out, Silent())
 
     assert [metrics[f"accuracy_{split}"] for split in LABELLED] == [0.0, 1.0, 0.0]
 
@@ -143,11 +145,11 @@ def test_metrics_of_an_ensemble_are_of_it_its_members_and_their_pairs(
 ) -> None:
     probs = drawn(rows, 4)
 
-    metrics = combine({"combine": {"by": "mean"}}, members(rows, probs), out, Silent())
+    metrics = combine({**CLASSIFY, "combine": {"by": "mean"}}, members(rows, probs), out, Silent())
 
     expected: dict[str, Any] = {"n_members": 4}
     for split, (_, r) in rows.items():
-        expected |= label_quality(probs[split].mean(0), r.gt_labels, text_lengths(r), split)
+        expected |= label_quality(probs[split].mean(0), r.gt_labels, [*each(r, VIEW.lure)], split)
         votes = probs[split] > 0.5
         pairs = [(a, b) for i, a in enumerate(votes) for b in votes[i + 1 :]]
         expected[f"accuracy_{split}"] = np.mean((probs[split].mean(0) > 0.5) == r.gt_labels)
@@ -161,7 +163,7 @@ def test_members_that_labelled_other_rows_are_refused(rows: dict[str, tuple[Path
     labels(inputs["transfer_train.1"], {"b": 0.25})
 
     with pytest.raises(DataError, match=r"6 of 6 rows have no weak label, such as 'row-0-0'"):
-        combine({"combine": {"by": "mean"}}, inputs, out, Silent())
+        combine({**CLASSIFY, "combine": {"by": "mean"}}, inputs, out, Silent())
 
 
 def test_treatment_is_of_what_the_student_sees(tmp_path: Path, out: Path) -> None:
@@ -204,7 +206,9 @@ def test_labels_of_a_file_are_those_of_the_prepared_rows(
     file = tmp_path / "given.csv"
     file.write_text("id,prob\n" + "".join(f"{id},{label}\n" for id, label in sorted(truth.items())))
 
-    metrics = import_labels({}, {"file": file, **{split: path for split, (path, _) in rows.items()}}, out, Silent())
+    metrics = import_labels(
+        CLASSIFY, {"file": file, **{split: path for split, (path, _) in rows.items()}}, out, Silent()
+    )
 
     assert metrics.items() >= {f"accuracy_{split}": 1.0 for split in LABELLED}.items()
     for split, (_, r) in rows.items():
@@ -217,7 +221,7 @@ def test_labels_are_judged_as_the_answers_of_a_model_are(
     path, test = rows["test"]
     given = labels(tmp_path / "given" / "test", dict(zip(reversed(test.ids), [0.9] * 6, strict=True)))
 
-    metrics = judge({}, {"labels": given, "test": path}, out, Silent())
+    metrics = judge(CLASSIFY, {"labels": given, "test": path}, out, Silent())
 
     assert metrics["n"] == 6
     assert metrics["accuracy"] == test.gt_labels.mean()

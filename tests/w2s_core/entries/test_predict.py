@@ -38,8 +38,8 @@ def test_supervisor_labels_every_row_of_every_split(inputs: dict[str, Path], tmp
         assert table["id"].to_pylist() == toy_rows(20, i).ids
         probs = table["weak_prob"].to_numpy()
         assert metrics[f"accuracy_{split}"] == ((probs > 0.5) == toy_rows(20, i).gt_labels).mean()
-        [texts] = toy_rows(20, i).texts()
-        lengths = [len(passage + prompt) for passage, prompt in zip(*texts, strict=True)]
+        [shown] = toy_rows(20, i).shown()
+        lengths = [len(passage + prompt) for passage, prompt in zip(*shown.values(), strict=True)]
         assert metrics[f"length_correlation_{split}"] == pytest.approx(np.corrcoef(probs, lengths)[0, 1])
 
 

@@ -21,6 +21,8 @@ from w2s_core.errors import DataError
 from w2s_core.hashes import stable_hash
 from w2s_core.watch import Silent
 
+CLASSIFY = {"setting": "classify"}
+
 OUTPUTS = ("weak_train", "transfer_train", "validation", "test")
 SMALL = {"n_train": 40, "n_validation": 10, "n_test": 20}
 
@@ -49,6 +51,7 @@ def run(
     for rows, path in ((train, inputs["train"]), (test, inputs["test"])):
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     params = {
+        "setting": "classify",
         "dataset": dataset,
         "source": {"kind": "folder"},
         "data_seed": data_seed,
@@ -88,7 +91,7 @@ def test_tables_have_the_columns_that_stages_read(tmp_path: Path) -> None:
 
 
 def some_row(id_: str, group: str, also: str = "") -> Row:
-    return Row(id_, group, "", id_, 0, id_, also=also)
+    return Row(id_, group, ("", id_), 0, id_, also=also)
 
 
 def test_rows_that_are_related_through_others_are_one_group() -> None:
@@ -298,7 +301,7 @@ def pooled(rows: list[Row], n_least: int) -> tuple[list[Row], Counter[str]]:
 
 def in_groups(n: int, size: int) -> list[Row]:
     """``n`` rows in groups of this size."""
-    return [Row(f"{i:04}", f"{i // size}", "", "", i % 2, f"{i:04}") for i in range(n)]
+    return [Row(f"{i:04}", f"{i // size}", ("", ""), i % 2, f"{i:04}") for i in range(n)]
 
 
 def test_a_pool_keeps_all_of_a_few_rows() -> None:
@@ -364,14 +367,16 @@ def test_a_row_knows_its_number_over_all_shards(tmp_path: Path) -> None:
         inputs[name] = tmp_path / f"{name}.jsonl"
         inputs[name].write_text("".join(json.dumps(row) + "\n" for row in questions(40, start=start)))
     data = DataConfig(**SMALL, max_chars=100).model_dump()
-    collected = collect({"dataset": "sciq", "source": {"kind": "folder"}, "data_seed": 0, "data": data}, inputs)
+    collected = collect(
+        {**CLASSIFY, "dataset": "sciq", "source": {"kind": "folder"}, "data_seed": 0, "data": data}, inputs
+    )
     assert collected.n_raw == {"train": 80, "test": 40}
     assert {row.position for row in collected.usable["train"]} == set(range(1, 81))
-    assert all(row.prompt.endswith(f"A: {row.candidate}") for row in collected.splits["weak_train"])
+    assert all(row.shown[1].endswith(f"A: {row.candidate}") for row in collected.splits["weak_train"])
 
 
 def test_a_group_is_cut_only_where_whole_ones_do_not_suffice() -> None:
-    rows = [Row(f"{g}{k}", f"{g}", "", "", k % 2, f"{g}{k}") for g in range(6) for k in range(3)]
+    rows = [Row(f"{g}{k}", f"{g}", ("", ""), k % 2, f"{g}{k}") for g in range(6) for k in range(3)]
     splits = sample_balanced(rows, {"one": 8, "other": 8}, seed=0)
     assert [len(split.rows) for split in splits.values()] == [8, 8]
     assert not {row.group for row in splits["one"].rows} & {row.group for row in splits["other"].rows}
@@ -380,7 +385,7 @@ def test_a_group_is_cut_only_where_whole_ones_do_not_suffice() -> None:
 def test_offline_rows_fill_every_split(tmp_path: Path) -> None:
     data = DataConfig(**SMALL, max_chars=1_000).model_dump()
     source = {"kind": "offline", "world": WorldConfig().model_dump()}
-    params = {"dataset": "boolq", "source": source, "data_seed": 0, "data": data}
+    params = {**CLASSIFY, "dataset": "boolq", "source": source, "data_seed": 0, "data": data}
     metrics = prepare(params, {}, tmp_path, Silent())
     assert [metrics[f"{name}_rows"] for name in OUTPUTS] == [20, 20, 10, 20]
 
@@ -391,7 +396,7 @@ def test_real_rows_fill_every_split(tmp_path: Path, dataset: str) -> None:
         pytest.skip("the sample of real rows is not here")
     inputs = {split: REAL / dataset / f"{split}.parquet" for split in ("train", "test")}
     data = DataConfig(n_train=1_000, n_validation=100, n_test=500, max_chars=2_000).model_dump()
-    params = {"dataset": dataset, "source": {"kind": "folder"}, "data_seed": 0, "data": data}
+    params = {**CLASSIFY, "dataset": dataset, "source": {"kind": "folder"}, "data_seed": 0, "data": data}
     metrics = prepare(params, inputs, tmp_path, Silent())
     assert [metrics[f"{name}_positive"] for name in OUTPUTS] == [250, 250, 50, 250]
 

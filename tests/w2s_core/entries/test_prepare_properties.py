@@ -69,7 +69,13 @@ def prepared(
     """The files that are made of these shards."""
     sizes = {"n_train": 40, "n_validation": 10, "n_test": 20, "n_parts": n_parts}
     data = DataConfig(**sizes, max_chars=100, allow_fewer=True).model_dump()
-    params = {"dataset": name, "source": {"kind": "folder"}, "data_seed": data_seed, "data": data}
+    params = {
+        "setting": "classify",
+        "dataset": name,
+        "source": {"kind": "folder"},
+        "data_seed": data_seed,
+        "data": data,
+    }
     with tempfile.TemporaryDirectory() as folder:
         inputs = {}
         for split, shards in (("train", train), ("test", test)):

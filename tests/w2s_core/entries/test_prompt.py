@@ -18,7 +18,12 @@ from w2s_core.watch import Silent
 
 def params(**settings: Any) -> dict[str, Any]:
     about = {"k": 2, "draws": 2, "calibrate": True, "cue": f" {WORDS[2]}", "answers": [[WORDS[0], WORDS[1]]]}
-    return {"model": {"n_layers": None, "max_length": 64, "hub": None}, "prompt": about | settings, "seed": 0}
+    return {
+        "setting": "classify",
+        "model": {"n_layers": None, "max_length": 64, "hub": None},
+        "prompt": about | settings,
+        "seed": 0,
+    }
 
 
 @pytest.fixture

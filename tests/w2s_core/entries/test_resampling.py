@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.tiny_models import CLASSIFY, model_params, tiny_base, toy_rows, write_rows
+from tests.tiny_models import CLASSIFY, VIEW, model_params, tiny_base, toy_rows, write_rows
 from w2s_core.data.rows import (
-    joined_texts,
+    each,
     read_draws,
     read_groups,
     read_rows,
@@ -43,10 +43,10 @@ def test_bag_has_as_many_rows_each_whole_and_some_of_them_again(rows: Path, out:
     metrics = bag({"seed": 0}, {"weak_train": rows}, out, Silent())
 
     whole, found = read_rows(rows), read_rows(out / "weak_train.parquet")
-    texts = dict(zip(whole.ids, joined_texts(whole), strict=True))
+    texts = dict(zip(whole.ids, each(whole, VIEW.text), strict=True))
     labels = dict(zip(whole.ids, whole.gt_labels, strict=True))
     assert len(found) == metrics["n"] == 40
-    assert list(joined_texts(found)) == [texts[id] for id in found.ids]
+    assert list(each(found, VIEW.text)) == [texts[id] for id in found.ids]
     assert found.gt_labels.tolist() == [labels[id] for id in found.ids]
     assert len(set(found.ids)) == metrics["n_different"] < 40
     assert len(read_groups(out / "weak_train.parquet")) == 40
@@ -83,7 +83,7 @@ def test_members_are_combined_by_the_votes_that_they_have(out: Path, tmp_path: P
         inputs[f"votes.{i}"] = tmp_path / f"votes.{i}"
         write_draws(inputs[f"votes.{i}"], ["a", "b"], np.full(2, 0.5), weight)
 
-    metrics = vote({}, inputs, out, Silent())
+    metrics = vote({"setting": "classify"}, inputs, out, Silent())
 
     assert read_weak_probs(out / "test.parquet", toy_rows(4).ids).tolist() == [0.75, 0.25, 1, 0]
     assert metrics["n_members"] == 3

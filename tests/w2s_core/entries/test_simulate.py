@@ -18,7 +18,14 @@ from w2s_core.methods.mistakes import STRUCTURES
 from w2s_core.stages import LABELLED
 from w2s_core.watch import Silent
 
-PARAMS = {"accuracy": 0.7, "errors": {"kind": "uniform"}, "confidence": 1.0, "balanced": True, "seed": 0}
+PARAMS = {
+    "setting": "classify",
+    "accuracy": 0.7,
+    "errors": {"kind": "uniform"},
+    "confidence": 1.0,
+    "balanced": True,
+    "seed": 0,
+}
 SIZES = {"transfer_train": 20, "validation": 11, "test": 14}
 
 
@@ -80,8 +87,8 @@ def test_labels_are_the_same_whatever_the_order_of_the_rows(tmp_path: Path, kind
     rows = splits()
     reverse = {}
     for split, of in rows.items():
-        [texts] = of.texts()
-        reverse[split] = rows_of(of.ids[::-1], texts.passages[::-1], texts.prompts[::-1], of.gt_labels[::-1])
+        [shown] = of.shown()
+        reverse[split] = rows_of(of.ids[::-1], shown["passage"][::-1], shown["prompt"][::-1], of.gt_labels[::-1])
 
     labels, metrics = simulated(tmp_path, rows, errors={"kind": kind})
     labels_of_reverse, of_reverse = simulated(tmp_path, reverse, errors={"kind": kind})

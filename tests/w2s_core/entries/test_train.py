@@ -145,7 +145,7 @@ def test_rows_that_a_filter_dropped_are_not_trained_on(inputs: dict[str, Path], 
     metrics = train_w2s(params(), inputs, out(tmp_path), Silent())
 
     assert (metrics["n_train"], metrics["train_label_accuracy"]) == (N_TRAIN - n_wrong, 1.0)
-    alone = Rows(rows.ids[n_wrong:], rows.gt_labels[n_wrong:], only(rows, weights > 0).texts)
+    alone = Rows(rows.ids[n_wrong:], rows.gt_labels[n_wrong:], only(rows, weights > 0).shown)
     write_rows(inputs["train"], alone)
     (tmp_path / "again").mkdir()
     assert train_w2s(params(), inputs, tmp_path / "again", Silent()) == metrics

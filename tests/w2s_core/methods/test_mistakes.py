@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.tiny_models import rows_of
+from tests.tiny_models import VIEW, rows_of
 from w2s_core.methods.mistakes import STRUCTURES, Seen, wrong_rows
 
 TEXTS = ["one two", "Two, two three!", "four", "", "one two two", "five six seven eight"]
@@ -21,7 +21,7 @@ ANSWERS = np.array([0.1, 0.4, 0.5, 0.5, 0.9, 0.7])
 def scores(kind: str, *, anchor: str = "") -> np.ndarray:
     structure = STRUCTURES.get(kind)
     rows = rows_of([f"r{i}" for i in range(6)], TEXTS, ["?"] * 6, TRUTH)
-    return structure.scores(Seen(rows, anchor, ANSWERS), structure.params())
+    return structure.scores(Seen(rows, VIEW, anchor, ANSWERS), structure.params())
 
 
 @st.composite

@@ -23,8 +23,8 @@ def classifier_of(folder: Path, family: str = "gpt2", **model: object) -> Classi
 
 
 def only(rows: Rows, index: int) -> Rows:
-    [texts] = rows.texts()
-    return rows_of([rows.ids[index]], [texts.passages[index]], [texts.prompts[index]])
+    [shown] = rows.shown()
+    return rows_of([rows.ids[index]], [shown["passage"][index]], [shown["prompt"][index]])
 
 
 @pytest.mark.parametrize("family", SIZES)

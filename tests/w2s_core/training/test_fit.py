@@ -14,7 +14,7 @@ from scipy.stats import ks_2samp
 from flows.plan.grid import TrainingConfig
 from tests.tiny_models import CLASSIFY, prob_of_1, rows_of, toy_rows, training_params
 from tests.w2s_core.training.toy_fits import LOGCONF, XENT, Recorder, run, weights
-from w2s_core.data.rows import Rows, Texts, two_classes
+from w2s_core.data.rows import Rows, two_classes
 from w2s_core.errors import TrainingError
 from w2s_core.methods.losses import LOSSES, Loss, Value, Xent
 from w2s_core.metrics import accuracy
@@ -40,8 +40,8 @@ def test_labels_that_follow_length_are_hardened_as_they_are_by_a_student_that_eq
     n, watch = 640, Recorder()
     classifier = tiny()
     n_words = np.random.default_rng(1).integers(1, 28, size=n)
-    texts = Texts([""] * n, [" ".join(["good"] * n_good) for n_good in n_words])
-    rows = Rows([f"row {i}" for i in range(n)], np.zeros(n, np.int8), lambda: iter([texts]))
+    shown = {"passage": [""] * n, "prompt": [" ".join(["good"] * n_good) for n_good in n_words]}
+    rows = Rows([f"row {i}" for i in range(n)], np.zeros(n, np.int8), lambda: iter([shown]))
     margins = (n_words - np.median(n_words)) / 10 + 1e-3
 
     def forward(self: Classifier, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

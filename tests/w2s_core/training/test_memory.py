@@ -68,9 +68,9 @@ def test_predictions_come_in_the_order_of_the_rows(tiny: Callable[..., Classifie
     run(classifier)
     watch = Recorder(micro_tokens=50)
     probs = prob_of_1(classifier, rows, watch)
-    (texts,) = rows.texts()
+    (shown,) = rows.shown()
     assert probs.dtype == np.float64
     assert watch.last == (30, 30, "rows")
     for i in (0, 7, 29):
-        alone = rows_of(rows.ids[i : i + 1], texts.passages[i : i + 1], texts.prompts[i : i + 1])
+        alone = rows_of(rows.ids[i : i + 1], shown["passage"][i : i + 1], shown["prompt"][i : i + 1])
         assert prob_of_1(classifier, alone, Silent()) == pytest.approx(probs[i], abs=1e-6)

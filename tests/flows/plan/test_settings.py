@@ -1,0 +1,77 @@
+"""Settings are no business of a plan: every method and supervisor is built alike on a dataset of any."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from flows.plan.graph import Graph
+from flows.plan.load import load_grid, parse_grid
+from flows.plan.resolve import resolve
+from tests.places import ROOT
+from w2s_core.data.datasets import DATASETS
+from w2s_core.methods.losses import LOSSES
+from w2s_core.methods.mistakes import STRUCTURES
+from w2s_core.methods.stopping import STOPS
+from w2s_core.methods.treatments import TREATMENTS
+from w2s_core.settings.setting import LEAKS, SETTINGS, VIEWS
+
+OF_SETTINGS = {DATASETS.get(name).setting: name for name in DATASETS}
+"""A dataset of each."""
+
+
+def built(dataset: str, **fields: Any) -> Graph:
+    return resolve(load_grid("methods", {"datasets": [dataset], "seeds": [0], "audit": True, **fields}), {}).graph
+
+
+def shape(graph: Graph) -> tuple[Counter[str], list[tuple[Any, ...]]]:
+    """Nodes by stage, and the pairs with what they are compared with."""
+    pairs = [(p.weak, p.strong, p.method, p.weak_score.stage, p.transfer_score.stage) for p in graph.pairs]
+    return Counter(node.stage for node in graph.nodes.values()), pairs
+
+
+def test_a_setting_is_in_all_registries() -> None:
+    assert set(SETTINGS) == set(VIEWS) == set(LEAKS) == set(OF_SETTINGS)
+
+
+@pytest.mark.parametrize("setting", OF_SETTINGS)
+def test_every_method_and_supervisor_is_built_as_for_two_classes(setting: str) -> None:
+    graph = built(OF_SETTINGS[setting])
+    assert shape(graph) == shape(built("sst2"))
+    told = {node.params.get("setting") for node in graph.nodes.values() if node.stage != "pretrain"}
+    assert told == {setting}
+
+
+@pytest.mark.parametrize("setting", OF_SETTINGS)
+def test_every_loss_treatment_rule_and_structure_of_errors_is_planned(setting: str) -> None:
+    treatments = [{"name": f"t-{kind}", "labels": [{"kind": kind}]} for kind in TREATMENTS if kind not in NEEDS]
+    treatments += [{"name": f"t-{kind}", "labels": [{"kind": kind, **fields}]} for kind, fields in NEEDS.items()]
+    rules = [{"name": f"r-{rule}", "stop": {"rule": rule}} for rule in STOPS]
+    supervisors = [{"name": f"s-{kind}", "kind": "simulated", "accuracy": 0.75, "errors": kind} for kind in STRUCTURES]
+    grid = {
+        "datasets": [OF_SETTINGS[setting]],
+        "models": ["offline-s", "offline-m"],
+        "methods": [*LOSSES, *treatments, *rules],
+        "supervisors": supervisors,
+        "pairs": [["offline-s", "offline-m"], *([spec["name"], "offline-m"] for spec in supervisors)],
+    }
+    graph = resolve(parse_grid(grid, "test"), {}).graph
+    assert len(graph.pairs) == len(grid["methods"]) * len(grid["pairs"])
+
+
+NEEDS: dict[str, dict[str, Any]] = {}
+"""Treatments with a field that has no default."""
+
+
+def test_no_setting_is_known_by_name_above_the_science() -> None:
+    files = [file for folder in ("flows", "tasks", "artifacts") for file in (ROOT / folder).rglob("*.py")]
+    assert files
+    named = [
+        f"{file.relative_to(ROOT)}: {name}"
+        for file in files
+        for name in SETTINGS
+        if f'"{name}"' in (text := file.read_text(encoding="utf-8")) or f"settings.{name}" in text
+    ]
+    assert named == []
