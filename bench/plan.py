@@ -189,26 +189,33 @@ def apart(work: Callable[..., None], *arguments: object) -> None:
         raise SystemExit(f"{work.__name__} failed")
 
 
-def tell(what: str, costs: list[Cost]) -> None:
+def tell(what: str, costs: list[Cost]) -> Cost:
     """Print the best of several runs, and what the last one said."""
     print("".join(f"    {line}\n" for line in costs[-1].said.splitlines()[:12]), end="")
     print(f"{what}: {min(costs)}", flush=True)
+    return min(costs)
 
 
-def main() -> None:
-    """Fill, measure, print."""
-    numbers = [int(word) for word in sys.argv[1:] if word.isdigit()]
-    n_wanted = numbers[0] if numbers else N_NODES
-    with tempfile.TemporaryDirectory() as name, serve_s3() if "s3" in sys.argv else nullcontext():
+def measure_all(n_wanted: int, n_runs: int = N_RUNS) -> dict[str, Cost]:
+    """Fill a store in a temporary folder, measure each command so many times, print."""
+    with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         apart(fill, folder, n_wanted)
         cli, grid = "flows.cli.main", str(folder / "bench.toml")
         # It writes what a store elsewhere needs to be listed quickly.
         tell("first plan", [measure(folder, cli, "plan", grid)])
         apart(write_down, folder)
-        tell("plan", [measure(folder, cli, "plan", grid) for _ in range(N_RUNS)])
-        tell("run with nothing to do", [measure(folder, cli, "run", grid) for _ in range(N_RUNS)])
-        tell("status", [measure(folder, cli, "status") for _ in range(N_RUNS)])
+        commands = {"plan": ("plan", grid), "run with nothing to do": ("run", grid), "status": ("status",)}
+        return {
+            what: tell(what, [measure(folder, cli, *words) for _ in range(n_runs)]) for what, words in commands.items()
+        }
+
+
+def main() -> None:
+    """As the command line says."""
+    numbers = [int(word) for word in sys.argv[1:] if word.isdigit()]
+    with serve_s3() if "s3" in sys.argv else nullcontext():
+        measure_all(numbers[0] if numbers else N_NODES)
 
 
 if __name__ == "__main__":
