@@ -1,8 +1,8 @@
 """What `w2s plan`, `w2s status` and a `w2s run` with nothing to do take on many fresh nodes: seconds, CPU, peak memory.
 
 Fills a store in a temporary folder with tiny artifacts under true keys, then times each command in a new process. What
-landing the results takes is left out. Run: python bench/plan.py [s3] [N_NODES], where `s3` puts the store on a service
-on loopback.
+landing the results takes is left out. Run: python bench/plan.py [s3] [N_NODES [N_RUNS]], where `s3` puts the store on
+a service on loopback.
 """
 
 from __future__ import annotations
@@ -189,33 +189,26 @@ def apart(work: Callable[..., None], *arguments: object) -> None:
         raise SystemExit(f"{work.__name__} failed")
 
 
-def tell(what: str, costs: list[Cost]) -> Cost:
+def tell(what: str, costs: list[Cost]) -> None:
     """Print the best of several runs, and what the last one said."""
     print("".join(f"    {line}\n" for line in costs[-1].said.splitlines()[:12]), end="")
     print(f"{what}: {min(costs)}", flush=True)
-    return min(costs)
 
 
-def measure_all(n_wanted: int, n_runs: int = N_RUNS) -> dict[str, Cost]:
-    """Fill a store in a temporary folder, measure each command so many times, print."""
-    with tempfile.TemporaryDirectory() as name:
+def main() -> None:
+    """Fill, measure, print."""
+    numbers = [int(word) for word in sys.argv[1:] if word.isdigit()]
+    n_wanted, n_runs = [*numbers, *(N_NODES, N_RUNS)[len(numbers) :]]
+    with tempfile.TemporaryDirectory() as name, serve_s3() if "s3" in sys.argv else nullcontext():
         folder = Path(name)
         apart(fill, folder, n_wanted)
         cli, grid = "flows.cli.main", str(folder / "bench.toml")
         # It writes what a store elsewhere needs to be listed quickly.
         tell("first plan", [measure(folder, cli, "plan", grid)])
         apart(write_down, folder)
-        commands = {"plan": ("plan", grid), "run with nothing to do": ("run", grid), "status": ("status",)}
-        return {
-            what: tell(what, [measure(folder, cli, *words) for _ in range(n_runs)]) for what, words in commands.items()
-        }
-
-
-def main() -> None:
-    """As the command line says."""
-    numbers = [int(word) for word in sys.argv[1:] if word.isdigit()]
-    with serve_s3() if "s3" in sys.argv else nullcontext():
-        measure_all(numbers[0] if numbers else N_NODES)
+        tell("plan", [measure(folder, cli, "plan", grid) for _ in range(n_runs)])
+        tell("run with nothing to do", [measure(folder, cli, "run", grid) for _ in range(n_runs)])
+        tell("status", [measure(folder, cli, "status") for _ in range(n_runs)])
 
 
 if __name__ == "__main__":

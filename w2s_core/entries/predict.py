@@ -22,7 +22,7 @@ from w2s_core.watch import Watch
 def weak_labels(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Watch) -> dict[str, Any]:
     """Let a supervisor label every split that it was not trained on."""
     setting, view = SETTINGS.get(params["setting"]), VIEWS.get(params["setting"])
-    classifier = load(inputs["model"])
+    classifier = watch.model("model", lambda: load(inputs["model"]))
     quality: dict[str, Any] = {}
     for split in LABELLED:
         rows = read_rows(inputs[split])
@@ -35,7 +35,8 @@ def weak_labels(params: dict[str, Any], inputs: dict[str, Path], out: Path, watc
 def score(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Watch) -> dict[str, Any]:
     """Predict the test split and compare with ground truth."""
     rows = read_rows(inputs["test"])
-    probs = predict(SETTINGS.get(params["setting"]), load(inputs["model"]), rows, watch)[:, 1]
+    classifier = watch.model("model", lambda: load(inputs["model"]))
+    probs = predict(SETTINGS.get(params["setting"]), classifier, rows, watch)[:, 1]
     return write_score(out, rows, read_groups(inputs["test"]), probs, VIEWS.get(params["setting"]))
 
 

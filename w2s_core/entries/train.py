@@ -16,6 +16,7 @@ from w2s_core.models.classifier import Classifier, build, save
 from w2s_core.settings.setting import SETTINGS, Forward
 from w2s_core.stages import LAST, model_output
 from w2s_core.training.distributed import gather, join
+from w2s_core.training.encoded import encoded
 from w2s_core.training.fit import Recipe, fit
 from w2s_core.training.predict import predict_tokens
 from w2s_core.watch import Watch
@@ -60,7 +61,7 @@ def _train(
     setting = SETTINGS.get(params["setting"])
     classifier = build(params["model"], inputs.get("base"), params["seed"], setting.n_outputs)
     n_parameters = sum(parameter.numel() for parameter in classifier.parameters())
-    held_out = Forward(setting, classifier, setting.encode(validation, classifier, watch.scratch))
+    held_out = Forward(setting, classifier, encoded(setting, validation, classifier, watch))
 
     def evaluate() -> dict[str, float]:
         probs = predict_tokens(held_out, watch)[:, 1]

@@ -10,6 +10,7 @@ from w2s_core.models.classifier import Classifier
 from w2s_core.settings.setting import Forward, Setting
 from w2s_core.training.backward import fewer_tokens
 from w2s_core.training.distributed import join
+from w2s_core.training.encoded import encoded
 from w2s_core.training.portions import micro_batches
 from w2s_core.watch import Watch
 
@@ -19,7 +20,7 @@ CPU_TOKENS = 2_048
 
 def predict(setting: Setting, classifier: Classifier, rows: Rows, watch: Watch) -> np.ndarray:
     """The probability of each class of each row, [N, C] float64, in the order of the rows."""
-    return predict_tokens(Forward(setting, classifier, setting.encode(rows, classifier, watch.scratch)), watch)
+    return predict_tokens(Forward(setting, classifier, encoded(setting, rows, classifier, watch)), watch)
 
 
 def predict_tokens(forward: Forward, watch: Watch) -> np.ndarray:
