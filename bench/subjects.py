@@ -113,7 +113,13 @@ def make_rows(folder: Path, subject: Subject, data: Path | None) -> None:
     if data:
         source = {"kind": "folder"}
         inputs = {split: data / subject.dataset / f"{split}.parquet" for split in ("train", "test")}
-    params = {"dataset": subject.dataset, "source": source, "data_seed": 0, "data": config.model_dump()}
+    params = {
+        "dataset": subject.dataset,
+        "setting": "classify",
+        "source": source,
+        "data_seed": 0,
+        "data": config.model_dump(),
+    }
     prepare(params, inputs, folder, Silent())
 
 
