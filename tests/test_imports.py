@@ -61,7 +61,7 @@ FLOORS = {
     "tasks": ["stages", "clusters", "workers", "slots", "devices", "history", "runtime"],
     "artifacts": ["results", "store", "identity", "waiting", "files", "errors"],
     "w2s_core": [
-        "entries", "training", "methods", "settings", "data", "models", "offline",
+        "entries", "debate", "training", "methods", "settings", "data", "models", "offline",
         "stages", "config", "registry", "watch", "metrics", "hashes", "errors",
     ],
 }  # fmt: skip
