@@ -131,7 +131,9 @@ def report(
             sound[method].append(pgr)
             sound[f"{method} {dataset}"].append(pgr)
             sound[f"{method} by {weak}"].append(pgr)
-        print(f"{dataset:16}{weak:>11} {strong:>11} {method:8}{w:7.3f}{given:7.3f}{t:7.3f}{c:7.3f}  pgr {pgr:6.2f} {flag}")
+        print(
+            f"{dataset:16}{weak:>11} {strong:>11} {method:8}{w:7.3f}{given:7.3f}{t:7.3f}{c:7.3f}  pgr {pgr:6.2f} {flag}"
+        )
     for name, values in sorted(sound.items()):
         print(f"median PGR {name:24} {statistics.median(values):.2f} of {len(values)}")
     for stage, total in sorted(seconds.items()):

@@ -20,7 +20,7 @@ ALLOWED = {
     "w2s_core": STDLIB
     | {
         "w2s_core", "numpy", "pyarrow", "pydantic", "torch", "transformers", "tokenizers", "safetensors",
-        "accelerate", "peft", "huggingface_hub",
+        "accelerate", "peft", "huggingface_hub", "httpx", "tenacity",
     },
     "artifacts": STDLIB | {"artifacts", "pyarrow", "duckdb", "pydantic", "pydantic_core", "tenacity"},
     "tasks": STDLIB | {"tasks", "prefect", "artifacts", "w2s_core", "pyarrow", "pydantic"},

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from w2s_core.data.rows import read_groups, read_rows, read_weak_probs
-from w2s_core.debate.debaters import DEBATERS, Asked, Spoken
+from w2s_core.debate.debaters.debater import DEBATERS, Asked, Spoken
 from w2s_core.debate.protocol import filled, lines_of, role_of, side_of
 from w2s_core.debate.texts import read_texts, write_texts
 from w2s_core.hashes import stable_hash
@@ -32,8 +32,8 @@ def transcripts(params: dict[str, Any], inputs: dict[str, Path], out: Path, watc
     Goes on after the turns that were spoken when it was killed.
 
     Args:
-        params: ``roles`` (those of a ``Protocol`` with their names, in the order in which they speak), ``n_turns``, ``task`` and
-            ``claims`` (a ``Task``), ``debater`` (settings of a kind of ``DEBATERS``, and what else it takes), ``seed``.
+        params: ``roles`` (those of a ``Protocol`` with their names, in the order in which they speak), ``n_turns``,
+            ``task`` and ``claims`` (a ``Task``), ``debater`` (settings of a kind of ``DEBATERS``, and what else it takes), ``seed``.
         inputs: ``rows``; ``labels``, the plain supervisor's, where a role asks for its choice; what the debater reads.
         out: gets ``texts``.
         watch: hears of every turn.
@@ -144,7 +144,9 @@ def annotate(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: 
             for old, new in zip(table["passage"].to_pylist(), heard, strict=True)
         ]
         place = table.schema.get_field_index("passage")
-        annotated = table.set_column(place, table.schema.field(place), pa.array(passages, table.schema.field(place).type))
+        annotated = table.set_column(
+            place, table.schema.field(place), pa.array(passages, table.schema.field(place).type)
+        )
         pq.write_table(annotated, out / f"{split}.parquet", compression="zstd")
         metrics[f"mean_chars_{split}"] = sum(map(len, heard)) / len(heard)
         watch.progress(n_done, len(params["splits"]), "splits")

@@ -1,14 +1,13 @@
-"""A weak judge, finetuned on truth, who reads what stronger debaters say about each row; its students read the rows alone.
+"""A weak judge, finetuned on truth, who reads what stronger debaters say about each row; students read the rows alone.
 
-Irving et al. 2018 for debate; as a supervisor: "Debate helps weak-to-strong generalization", 2025.
+After "Debate Helps Weak-to-Strong Generalization" (Lang et al. 2025).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -21,10 +20,11 @@ from flows.plan.learners import finetune
 from flows.plan.supervisors.ensemble import APART, WayChoice
 from flows.plan.supervisors.supervisor import SUPERVISORS, Spec, Supervision, Supervisor
 from w2s_core.config import Frozen, Name
-from w2s_core.debate.debaters import DEBATERS
-from w2s_core.debate.generated import Generated
+from w2s_core.debate.debaters.debater import DEBATERS
+from w2s_core.debate.debaters.generated import Generated
 from w2s_core.debate.protocol import Protocol, Task, read_protocol, task_of
 from w2s_core.methods.ensembles import Mean
+from w2s_core.registry import unknown_name
 from w2s_core.stages import LABELLED
 
 if TYPE_CHECKING:
@@ -83,7 +83,11 @@ def build(cell: Cell, spec: DebateSpec) -> Supervision:
             member = finetune(there, spec.judge, there.truth("weak_train"), method=method)
             labels = member.labels()._replace(by=spec.name)
             assert labels.given is not None
-            judged = {"labels": labels.given["test"], "test": cell.rows("test"), "texts": FromNode(spoken["test"], "texts")}
+            judged = {
+                "labels": labels.given["test"],
+                "test": cell.rows("test"),
+                "texts": FromNode(spoken["test"], "texts"),
+            }
             about: dict[str, JSON] = {"supervisor": spec.name, "method": None if is_one else method}
             members.append((labels, there.add("judge", {}, judged, kind="labels", **about, split="test")))
     if is_one:
@@ -101,16 +105,16 @@ def _transcripts(
 ) -> Node:
     """What is said about the rows of a split; shared by all that differ in what judges read of it."""
     inputs: dict[str, FromNode | FromPath] = {"rows": cell.rows(split)}
+    n_turns = spec.n_turns or protocol.n_turns
     params: dict[str, JSON] = {
         # A list, for in a key tables have no order.
         "roles": [{"name": name, **role.model_dump(mode="json")} for name, role in protocol.roles.items()],
-        "n_turns": spec.n_turns or protocol.n_turns,
+        "n_turns": n_turns,
         "task": task.task,
         "claims": list(task.claims),
-        "debater": spec.debater.model_dump(mode="json"),
         "seed": seed,
     }
-    more, extra = _of_debater(cell, spec)
+    more, extra = _of_debater(cell, spec, n_turns)
     if any(role.side == "unchosen" for role in protocol.roles.values()):
         # Of the half that it learned from, too: there, a supervisor labels as if the students learned on it.
         asked = cell.on(split) if split == "weak_train" else cell
@@ -119,14 +123,40 @@ def _transcripts(
     return cell.add("transcripts", params | more, inputs | extra, half=cell.rows(split).output, seed=seed)
 
 
-def _of_debater(cell: Cell, spec: DebateSpec) -> tuple[dict[str, JSON], dict[str, FromNode | FromPath]]:
-    """What a debater takes besides its settings: parameters and inputs."""
-    if isinstance(spec.debater, Generated):
+def n_rows(data: Mapping[str, Any]) -> int:
+    """How many rows a judge reads, at most, of a dataset that is prepared so."""
+    return sum(data[name] for name in ("n_train", "n_validation", "n_test"))
+
+
+def _of_debater(cell: Cell, spec: DebateSpec, n_turns: int) -> tuple[dict[str, JSON], dict[str, FromNode | FromPath]]:
+    """What a debater takes: parameters and inputs."""
+    settings = spec.debater.model_dump(mode="json")
+    kind = DEBATERS.get(settings["kind"])
+    params: dict[str, JSON] = {"debater": {k: value for k, value in settings.items() if k not in kind.in_no_key}}
+    inputs: dict[str, FromNode | FromPath] = {}
+    where = f"supervisors: {spec.name}: debater"
+    budget = settings.get("budget_tokens")
+    n_tokens = spec.n_transcripts * n_turns * n_rows(cell.prepared.params["data"]) * settings.get("max_tokens", 0)
+    if budget is not None and n_tokens > budget:
+        raise UsageError(
+            f"{where}: budget_tokens is {budget:,}, but {cell.dataset} may need {n_tokens:,}; raise it, or lower "
+            "max_tokens, n_turns, n_transcripts or the rows of data"
+        )
+    if "world" in kind.needs:
         source = cell.prepared.params["source"]
         if source["kind"] != "offline":
-            raise UsageError(f"supervisors: {spec.name}: the debater 'offline' speaks of generated rows only")
-        return {"world": source["world"]}, {}
-    return {}, {}
+            raise UsageError(f"{where}: {settings['kind']!r} speaks of generated rows only; choose another kind")
+        params["world"] = source["world"]
+    if "model" in kind.needs:
+        if settings["model"] not in cell.models:
+            raise UsageError(f"{where}: {unknown_name('model of the ladder', settings['model'], list(cell.models))}")
+        model = cell.models[settings["model"]]
+        if model.config.init == "random":
+            raise UsageError(f"{where}: {model.config.name!r} starts at random, and has nothing to say; name another")
+        about = model.config.model_dump(include={"n_layers", "max_length"})
+        params["model"] = {**about, "hub": model.source.hub}
+        inputs |= model.base
+    return params, inputs
 
 
 def _annotated(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -56,9 +56,15 @@ class Debater(NamedTuple):
     """Of the parameters and inputs of a stage."""
     params: type[Frozen]
     """Its settings, with its name as ``kind``."""
+    needs: tuple[Literal["model", "world"], ...] = ()
+    """What ``open`` takes besides: the model of the ladder that its settings name, or the generated world."""
+    in_no_key: frozenset[str] = frozenset()
+    """Settings that say nothing of what is said."""
+    asks: str = ""
+    """Whom it asks elsewhere, with the settings in braces; nobody, if it is empty."""
 
 
-DEBATERS: Registry[Debater] = Registry("kind of debater", param="debater.kind", modules=("w2s_core.debate.*",))
+DEBATERS: Registry[Debater] = Registry("kind of debater", param="debater.kind", modules=("w2s_core.debate.debaters.*",))
 
 
 class Sampled(Frozen):

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from w2s_core.config import Frozen, WorldConfig
-from w2s_core.debate.debaters import DEBATERS, Asked, Debater, Speak, Spoken
+from w2s_core.debate.debaters.debater import DEBATERS, Asked, Debater, Speak, Spoken
 from w2s_core.offline.world import World, below, build_world, stream
 from w2s_core.watch import Watch
 
@@ -74,4 +74,4 @@ def _cited(
     return cited
 
 
-DEBATERS.register("offline", Debater(opened, Generated))
+DEBATERS.register("offline", Debater(opened, Generated, needs=("world",)))
