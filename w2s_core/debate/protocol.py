@@ -105,7 +105,7 @@ def read_protocol(name: str) -> Protocol:
     elif name in protocol_names():
         path = FOLDER / f"{name}.toml"
     else:
-        raise ValueError(f"{unknown_name('protocol', name, protocol_names())}, or the path of a TOML file")
+        raise ValueError(f"{unknown_name('protocol', name, protocol_names())} (or the path of a TOML file)")
     try:
         return Protocol.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:

@@ -17,6 +17,7 @@ import tenacity
 from w2s_core.errors import DataError
 from w2s_core.watch import Asking
 
+FIRST_WAIT_S = 0.5
 MOST_WAIT_S = 60.0
 """Between two tries, unless the server asks for more."""
 
@@ -98,7 +99,7 @@ def _ask(client: httpx.Client, url: str, request: Mapping[str, Any], key: str | 
 def _wait(state: tenacity.RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     asked_s = error.after_s if isinstance(error, _Later) else 0.0
-    return max(asked_s, tenacity.wait_random_exponential(multiplier=0.5, max=MOST_WAIT_S)(state))
+    return max(asked_s, tenacity.wait_random_exponential(multiplier=FIRST_WAIT_S, max=MOST_WAIT_S)(state))
 
 
 def _once(client: httpx.Client, url: str, request: Mapping[str, Any], key: str | None) -> Answer:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ def transcripts(params: dict[str, Any], inputs: dict[str, Path], out: Path, watc
 
     Args:
         params: ``roles`` (those of a ``Protocol`` with their names, in the order in which they speak), ``n_turns``,
-            ``task`` and ``claims`` (a ``Task``), ``debater`` (settings of a kind of ``DEBATERS``, and what else it takes), ``seed``.
+            ``task`` and ``claims`` (a ``Task``), ``debater`` (settings of a kind of ``DEBATERS``; what else it takes
+            stands beside them), ``seed``.
         inputs: ``rows``; ``labels``, the plain supervisor's, where a role asks for its choice; what the debater reads.
         out: gets ``texts``.
         watch: hears of every turn.
@@ -158,7 +160,10 @@ def unrelated(texts: Sequence[str], groups: Sequence[str], ids: Sequence[str]) -
     order = sorted(range(len(texts)), key=lambda i: (len(texts[i]), stable_hash("order", ids[i])))
     found = [0] * len(texts)
     for place, index in enumerate(order):
-        others = (order[near] for step in range(1, len(order)) for near in (place + step, place - step)
-                  if 0 <= near < len(order) and groups[order[near]] != groups[index])  # fmt: skip
-        found[index] = next(others, index)
+        nearest = [
+            next((i for i in side if groups[i] != groups[index]), None)
+            for side in (islice(order, place + 1, None), map(order.__getitem__, range(place - 1, -1, -1)))
+        ]
+        others = [i for i in nearest if i is not None]
+        found[index] = min(others, key=lambda i: abs(len(texts[i]) - len(texts[index])), default=index)
     return found

@@ -123,7 +123,7 @@ def _chosen(logits: torch.Tensor, streams: Sequence[np.random.Generator], sampli
     if sampling.temperature == 0:
         likeliest: list[int] = logits.argmax(-1).tolist()
         return likeliest
-    probs, words = (logits / sampling.temperature).softmax(-1).sort(-1, descending=True, stable=True)
+    probs, words = (logits / sampling.temperature).softmax(-1).sort(stable=True, dim=-1, descending=True)
     sums = probs.cumsum(-1)  # [B, V]
     # The word that reaches the share is in.
     n_kept = (sums < sampling.top_p).sum(-1, keepdim=True).clamp(max=logits.shape[1] - 1)

@@ -123,9 +123,11 @@ def _transcripts(
     return cell.add("transcripts", params | more, inputs | extra, half=cell.rows(split).output, seed=seed)
 
 
-def n_rows(data: Mapping[str, Any]) -> int:
-    """How many rows a judge reads, at most, of a dataset that is prepared so."""
-    return sum(data[name] for name in ("n_train", "n_validation", "n_test"))
+def n_rows(data: Mapping[str, Any], split: str) -> int:
+    """How many rows a split has, at most, of a dataset that is prepared so."""
+    n_weak = round(data["n_train"] * data["weak_fraction"])
+    sizes: dict[str, int] = {"weak_train": n_weak, "validation": data["n_validation"], "test": data["n_test"]}
+    return sizes.get(split, (data["n_train"] - n_weak) // data.get("n_parts", 1))
 
 
 def _of_debater(cell: Cell, spec: DebateSpec, n_turns: int) -> tuple[dict[str, JSON], dict[str, FromNode | FromPath]]:
@@ -136,7 +138,8 @@ def _of_debater(cell: Cell, spec: DebateSpec, n_turns: int) -> tuple[dict[str, J
     inputs: dict[str, FromNode | FromPath] = {}
     where = f"supervisors: {spec.name}: debater"
     budget = settings.get("budget_tokens")
-    n_tokens = spec.n_transcripts * n_turns * n_rows(cell.prepared.params["data"]) * settings.get("max_tokens", 0)
+    rows = sum(n_rows(cell.prepared.params["data"], split) for split in SPLITS)
+    n_tokens = spec.n_transcripts * n_turns * rows * settings.get("max_tokens", 0)
     if budget is not None and n_tokens > budget:
         raise UsageError(
             f"{where}: budget_tokens is {budget:,}, but {cell.dataset} may need {n_tokens:,}; raise it, or lower "

@@ -41,8 +41,10 @@ def opened(params: Mapping[str, Any], inputs: Mapping[str, Path], watch: Watch) 
         for place, one in enumerate(asked):
             rng = stream("turn", seed, one.id, one.turn)
             cited = _cited(world, topics, one, settings, rng)
-            text = " ".join([*cited, "."])
-            yield place, Spoken(text, False, len(cited) + 1, 0)
+            # As its corpus does where texts agree, and where they do not.
+            mark = ".!"[1 - one.side]
+            text = " ".join(f"{word} {mark}" for word in cited) or "-"
+            yield place, Spoken(text, False, 2 * len(cited), 0)
 
     return speak
 

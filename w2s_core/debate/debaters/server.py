@@ -33,7 +33,6 @@ class Server(Sampled):
     budget_tokens: int | None = Field(
         None, ge=1, description="Refuse a grid in which one dataset and seed may need more said tokens than this."
     )
-    price: float | None = Field(None, ge=0, description="Of a million said tokens, for the plan.")
 
     @field_validator("base_url")
     @classmethod
@@ -54,7 +53,7 @@ def opened(params: Mapping[str, Any], inputs: Mapping[str, Path], watch: Watch) 
     key = watch.secret(settings["key_name"]) if settings["key_name"] else None
     if settings["key_name"] and key is None:
         raise DataError(
-            f"debater: the environment has no {settings['key_name']}, which is to hold the key of {settings['base_url']}"
+            f"debater: the environment has no {settings['key_name']}, to hold the key of {settings['base_url']}"
         )
     url = f"{settings['base_url']}/chat/completions"
 
@@ -82,7 +81,7 @@ DEBATERS.register(
     Debater(
         opened,
         Server,
-        in_no_key=frozenset({"budget_tokens", "price"}),
+        in_no_key=frozenset({"budget_tokens"}),
         asks="{model} at {base_url}",
     ),
 )
