@@ -127,7 +127,8 @@ def n_rows(data: Mapping[str, Any], split: str) -> int:
     """How many rows a split has, at most, of a dataset that is prepared so."""
     n_weak = round(data["n_train"] * data["weak_fraction"])
     sizes: dict[str, int] = {"weak_train": n_weak, "validation": data["n_validation"], "test": data["n_test"]}
-    return sizes.get(split, (data["n_train"] - n_weak) // data.get("n_parts", 1))
+    n_student: int = (data["n_train"] - n_weak) // data.get("n_parts", 1)
+    return sizes.get(split, n_student)
 
 
 def _of_debater(cell: Cell, spec: DebateSpec, n_turns: int) -> tuple[dict[str, JSON], dict[str, FromNode | FromPath]]:

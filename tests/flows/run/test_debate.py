@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 
+from artifacts.errors import UsageError
 from artifacts.results.query import run_query
+from flows.cli.data import show_examples
 from tests.harness import TINY, Project
 
 DEBATE = {"name": "debate", "kind": "debate", "judge": "s", "n_transcripts": 2}
@@ -38,3 +42,34 @@ def test_students_of_a_debate_land_with_the_plain_judge_as_reference_and_more_se
 
     assert again.stages["transcripts"] == 4
     assert again.stages["train_gt"] == 1
+
+
+def test_transcripts_of_a_grid_are_shown_as_a_person_reads_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = Project(tmp_path)
+    project.run({**TINY, "supervisors": [{**DEBATE, "n_transcripts": 1}], "pairs": [["debate", "m"]]})
+    monkeypatch.setenv("W2S_HOME", str(project.home))
+
+    show_examples("sst2", transcript=True, n=2)
+    printed = capsys.readouterr().out
+    show_examples("sst2", transcript=True, as_json=True, n=2)
+    rows = json.loads(capsys.readouterr().out)
+
+    assert len(rows) == 2
+    for row in rows:
+        assert (
+            f"label {row['gt_label']}: the sentence is {['negative', 'positive'][row['gt_label']]} (seed 0, id"
+            in printed
+        )
+        assert [turn["role"] for turn in row["turns"]] == ["A", "B", "A"]
+        for turn in row["turns"]:
+            is_right = "right" if turn["side"] == row["gt_label"] else "wrong"
+            assert f"  {turn['role']}, who argues that {turn['claim']} ({is_right}): {turn['text']}\n" in printed
+
+
+def test_dataset_that_nobody_spoke_about_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("W2S_HOME", str(tmp_path))
+
+    with pytest.raises(UsageError, match="no transcripts of sciq are in"):
+        show_examples("sciq", transcript=True)
