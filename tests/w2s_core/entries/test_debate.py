@@ -9,8 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tasks.runtime import RuntimeConfig
+from tasks.workers.watch import NodeWatch
+from tests.chat_server import completion, serving
 from tests.tiny_models import rows_of, tiny_base, toy_rows, write_rows
 from w2s_core.data.rows import write_weak_probs
+from w2s_core.debate.debaters.server import Server
 from w2s_core.debate.protocol import read_protocol
 from w2s_core.debate.texts import read_texts, write_texts
 from w2s_core.entries.debate import annotate, transcripts, unrelated
@@ -187,3 +191,31 @@ def test_unrelated_text_is_of_another_group_and_of_a_length_that_is_near() -> No
 def test_row_without_a_transcript_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="1 of 3 rows have no transcript, such as 'c'"):
         annotated(tmp_path, {id: TEXTS[id] for id in "ab"})
+
+
+def test_server_that_fails_in_the_middle_is_asked_for_the_rest_only(tmp_path: Path) -> None:
+    """With the checkpoints of a home; nothing that was answered is asked for again."""
+    rows, home, got = toy_rows(4), tmp_path / "home", []
+    inputs = {"rows": write_rows(tmp_path / "rows.parquet", rows)}
+    order = {"node": "n" * 64, "key": "k" * 64, "name": "transcripts"}
+    is_broken = True
+
+    def answer(request: dict[str, Any], n: int) -> tuple[int, dict[str, str], str]:
+        if is_broken and len(got) == 6:
+            return 400, {}, "no more"
+        got.append(request["messages"][0]["content"])
+        return 200, {}, completion("said")
+
+    with serving(answer) as (url, _):
+        server = Server(base_url=url, model="m").model_dump(exclude={"budget_tokens"})
+        runtime = RuntimeConfig(requests=1).model_dump(mode="json")
+        first, second = (NodeWatch(order, home, "cpu", runtime) for _ in range(2))
+        with pytest.raises(DataError, match="status 400: no more"):
+            spoken(params(debater=server), inputs, tmp_path / "out", first)
+        first.close()
+        is_broken = False
+        table = spoken(params(debater=server), inputs, tmp_path / "out", second)
+        second.close()
+
+    assert len(table) == 4 * 3
+    assert len(got) == len(set(got)) == 4 * 3
