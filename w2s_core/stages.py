@@ -248,6 +248,8 @@ ADDED: dict[str, dict[str, Any]] = {
             "simulate",
             "fit_probe",
             "prompt",
+            "transcripts",
+            "annotate",
             "judge",
             "score",
         )

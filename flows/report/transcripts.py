@@ -12,7 +12,6 @@ from rich.console import Console
 from artifacts.errors import UsageError
 from artifacts.store.contract import Store
 from artifacts.store.manifest import Manifest
-from w2s_core.data.tokens import SEPARATOR
 from w2s_core.debate.protocol import one_line
 
 
@@ -56,22 +55,23 @@ def _read(store: Store, manifest: Manifest, n: int) -> list[dict[str, Any]]:
     import pyarrow.parquet as pq
 
     from w2s_core.debate.texts import read_texts
+    from w2s_core.settings.setting import VIEWS
 
     def table(stage: str, key: str, output: str) -> Path:
         return store.output_path(stage, key, output)
 
     about = manifest.inputs["rows"]
-    columns = ["id", "passage", "prompt", "gt_label"]
-    rows = pq.read_table(table(about["stage"], about["key"], about["output"]), columns=columns).slice(0, n).to_pylist()
+    rows = pq.read_table(table(about["stage"], about["key"], about["output"])).slice(0, n).to_pylist()
     texts = read_texts(table(manifest.stage, manifest.key, "texts"), [row["id"] for row in rows])
     claims = manifest.params["claims"]
+    view = VIEWS.get(manifest.params["setting"])
     return [
         {
             "id": row["id"],
             "seed": manifest.params["seed"],
             "gt_label": row["gt_label"],
             "truth": claims[row["gt_label"]],
-            "text": SEPARATOR.join(part for part in (row["passage"], row["prompt"]) if part),
+            "text": view.text({name: [row[name]] for name in view.shows})[0],
             "turns": [
                 {
                     **{name: turn[name] for name in ("role", "side", "text", "is_cut", "n_tokens")},

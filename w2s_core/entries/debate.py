@@ -15,12 +15,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from w2s_core.data.rows import read_groups, read_rows, read_weak_probs
+from w2s_core.data.rows import n_shown, read_groups, read_rows, read_weak_probs
 from w2s_core.debate.debaters.debater import DEBATERS, Asked, Spoken
 from w2s_core.debate.protocol import filled, lines_of, role_of, side_of
 from w2s_core.debate.texts import read_texts, write_texts
+from w2s_core.errors import DataError
 from w2s_core.hashes import stable_hash
 from w2s_core.metrics import harden
+from w2s_core.settings.setting import VIEWS, View
 from w2s_core.watch import Checkpoint, Watch
 
 FOR_DEBATERS = "{role}: {text}"
@@ -33,15 +35,16 @@ def transcripts(params: dict[str, Any], inputs: dict[str, Path], out: Path, watc
     Goes on after the turns that were spoken when it was killed.
 
     Args:
-        params: ``roles`` (those of a ``Protocol`` with their names, in the order in which they speak), ``n_turns``,
-            ``task`` and ``claims`` (a ``Task``), ``debater`` (settings of a kind of ``DEBATERS``; what else it takes
+        params: ``setting``, ``roles`` (those of a ``Protocol`` with their names, in the order in which they speak),
+            ``n_turns``, ``task`` and ``claims`` (a ``Task``), ``debater`` (settings of a kind of ``DEBATERS``; what else it takes
             stands beside them), ``seed``.
         inputs: ``rows``; ``labels``, the plain supervisor's, where a role asks for its choice; what the debater reads.
         out: gets ``texts``.
         watch: hears of every turn.
     """
     rows = read_rows(inputs["rows"])
-    pairs = [pair for texts in rows.texts() for pair in zip(*texts, strict=True)]
+    view = VIEWS.get(params["setting"])
+    shown = [{name: column[i] for name, column in some.items()} for some in rows.shown() for i in range(n_shown(some))]
     chosen = harden(read_weak_probs(inputs["labels"], rows.ids)).tolist() if "labels" in inputs else [None] * len(rows)
     roles, seed = params["roles"], params["seed"]
     sides = {
@@ -69,8 +72,10 @@ def transcripts(params: dict[str, Any], inputs: dict[str, Path], out: Path, watc
         asked = []
         for row in waiting:
             before = lines_of(turns_of(row), FOR_DEBATERS, params["claims"])
-            side, (passage, question) = sides[role["name"]][row], pairs[row]
-            write = partial(_prompt, params, role, side, before, question)
+            side = sides[role["name"]][row]
+            write = partial(_prompt, params, role, side, before, view, shown[row])
+            passage = shown[row][view.cut] if view.cut else ""
+            question = "\n".join(text for name, text in shown[row].items() if name != view.cut)
             asked.append(Asked(rows.ids[row], turn, side, passage, question, write, int(rows.gt_labels[row])))
         try:
             for place, spoken in speak(asked):
@@ -99,12 +104,19 @@ def transcripts(params: dict[str, Any], inputs: dict[str, Path], out: Path, watc
 
 
 def _prompt(
-    params: Mapping[str, Any], role: Mapping[str, Any], side: int, before: str, question: str, passage: str
+    params: Mapping[str, Any],
+    role: Mapping[str, Any],
+    side: int,
+    before: str,
+    view: View,
+    shown: Mapping[str, Any],
+    passage: str,
 ) -> str:
     claims = params["claims"]
+    seen = {**shown, view.cut: passage} if view.cut else shown
     values = {
         "task": params["task"],
-        "text": f"{passage}\n{question}" if passage else question,
+        "text": view.text({name: [value] for name, value in seen.items()})[0],
         "claim": claims[side],
         "other_claim": claims[1 - side],
         "transcript": before,
@@ -114,18 +126,21 @@ def _prompt(
 
 
 def annotate(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Watch) -> dict[str, Any]:
-    """Put its transcript to the passage of each row, as judges read it; nothing else of the rows changes.
+    """Put its transcript to the passage of each row (what its setting cuts), as judges read it; all else stays.
 
     A passage that is too long for a model loses its beginning, and so does what stands there.
 
     Args:
-        params: ``splits``, ``hearing`` (of a ``Protocol``), ``claims`` (of a ``Task``), and ``place``: ``"after"`` the
-            passage, which is cut before the transcript is, or ``"before"`` it, the other way round.
+        params: ``setting``, ``splits``, ``hearing`` (of a ``Protocol``), ``claims`` (of a ``Task``), and ``place``: ``"after"``
+            the passage, which is cut before the transcript is, or ``"before"`` it, the other way round.
         inputs: ``rows.SPLIT`` and ``texts.SPLIT``.
         out: gets the rows of each split.
         watch: hears of every split.
     """
     hearing, metrics = params["hearing"], {}
+    cut = VIEWS.get(params["setting"]).cut
+    if cut is None:
+        raise DataError(f"rows of the setting {params['setting']!r} have no text to which a transcript could be put")
     for n_done, split in enumerate(params["splits"], 1):
         path = inputs[f"rows.{split}"]
         table = pq.read_table(path)
@@ -143,9 +158,9 @@ def annotate(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: 
             heard = [heard[other] for other in unrelated(heard, read_groups(path), ids)]
         passages = [
             "\n".join(part for part in ((old, new) if params["place"] == "after" else (new, old)) if part)
-            for old, new in zip(table["passage"].to_pylist(), heard, strict=True)
+            for old, new in zip(table[cut].to_pylist(), heard, strict=True)
         ]
-        place = table.schema.get_field_index("passage")
+        place = table.schema.get_field_index(cut)
         annotated = table.set_column(
             place, table.schema.field(place), pa.array(passages, table.schema.field(place).type)
         )

@@ -12,7 +12,7 @@ import pytest
 from tasks.runtime import RuntimeConfig
 from tasks.workers.watch import NodeWatch
 from tests.chat_server import completion, serving
-from tests.tiny_models import rows_of, tiny_base, toy_rows, write_rows
+from tests.tiny_models import VIEW, rows_of, tiny_base, toy_rows, write_rows
 from w2s_core.data.rows import write_weak_probs
 from w2s_core.debate.debaters.server import Server
 from w2s_core.debate.protocol import read_protocol
@@ -29,6 +29,7 @@ def params(name: str = "debate", **changes: Any) -> dict[str, Any]:
     return {
         "roles": [{"name": role, **about.model_dump(mode="json")} for role, about in protocol.roles.items()],
         "n_turns": protocol.n_turns,
+        "setting": "classify",
         "task": "a text",
         "claims": ["it is no", "it is yes"],
         "debater": {"kind": "local", "temperature": 1.0, "top_p": 1.0, "max_tokens": 4},
@@ -126,7 +127,14 @@ def annotated(
     ]  # fmt: skip
     write_texts(tmp_path / "texts.parquet", turns)
     hearing = read_protocol(name).hearing.model_dump()
-    about = {"splits": ["test"], "hearing": hearing, "claims": ["no", "yes"], "place": "after", **changes}
+    about = {
+        "setting": "classify",
+        "splits": ["test"],
+        "hearing": hearing,
+        "claims": ["no", "yes"],
+        "place": "after",
+        **changes,
+    }
     annotate(about, {"rows.test": path, "texts.test": tmp_path / "texts.parquet"}, tmp_path, Silent())
     return pq.read_table(tmp_path / "test.parquet")
 
@@ -154,7 +162,8 @@ def test_hostile_text_in_a_transcript_is_text_for_the_next_debater(inputs: dict[
     from w2s_core.entries.debate import _prompt
 
     role = params()["roles"][1]
-    prompt = _prompt(params(), role, 0, f"A: {HOSTILE}", "q {text} ?", "passage {claim}")
+    shown = {"passage": "whole", "prompt": "q {text} ?"}
+    prompt = _prompt(params(), role, 0, f"A: {HOSTILE}", VIEW, shown, "passage {claim}")
 
     assert f"A: {HOSTILE}" in prompt
     assert "passage {claim}\nq {text} ?" in prompt
