@@ -35,9 +35,9 @@ def transcripts(params: dict[str, Any], inputs: dict[str, Path], out: Path, watc
     Goes on after the turns that were spoken when it was killed.
 
     Args:
-        params: ``setting``, ``roles`` (those of a ``Protocol`` with their names, in the order in which they speak),
-            ``n_turns``, ``task`` and ``claims`` (a ``Task``), ``debater`` (settings of a kind of ``DEBATERS``; what else it takes
-            stands beside them), ``seed``.
+        params: ``setting``; ``roles``, those of a ``Protocol`` with their names, in the order in which they speak;
+            ``n_turns``; ``task`` and ``claims``, a ``Task``; ``debater``, settings of a kind of ``DEBATERS``, and
+            beside it what else it takes; ``seed``.
         inputs: ``rows``; ``labels``, the plain supervisor's, where a role asks for its choice; what the debater reads.
         out: gets ``texts``.
         watch: hears of every turn.
@@ -131,8 +131,8 @@ def annotate(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: 
     A passage that is too long for a model loses its beginning, and so does what stands there.
 
     Args:
-        params: ``setting``, ``splits``, ``hearing`` (of a ``Protocol``), ``claims`` (of a ``Task``), and ``place``: ``"after"``
-            the passage, which is cut before the transcript is, or ``"before"`` it, the other way round.
+        params: ``setting``; ``splits``; ``hearing``, of a ``Protocol``; ``claims``, of a ``Task``; ``place``, which is
+            ``"after"`` the passage, so that this is cut first, or ``"before"`` it, the other way round.
         inputs: ``rows.SPLIT`` and ``texts.SPLIT``.
         out: gets the rows of each split.
         watch: hears of every split.
