@@ -83,8 +83,7 @@ def methods_table() -> pa.Table:
 
 
 def supervisors_table() -> pa.Table:
-    """One row per kind of supervisor, way to combine an ensemble, debater, protocol and structure of errors; columns as of
-    methods."""
+    """One row per kind of supervisor and what it may name, such as a way to combine; columns as of methods."""
     parts = _parts_table(
         {
             "kind": {name: SUPERVISORS.get(name).spec for name in SUPERVISORS},

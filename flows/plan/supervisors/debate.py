@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -38,6 +38,8 @@ SPLITS = ("weak_train", *LABELLED)
 
 class DebateSpec(Spec):
     """A finetuned judge who reads transcripts of stronger debaters; several are averaged."""
+
+    cited: ClassVar[str] = "Lang et al. 2025"
 
     kind: Literal["debate"] = "debate"
     judge: Name = Field(description="Of the ladder.")
