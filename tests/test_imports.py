@@ -20,7 +20,7 @@ ALLOWED = {
     "w2s_core": STDLIB
     | {
         "w2s_core", "numpy", "pyarrow", "pydantic", "torch", "transformers", "tokenizers", "safetensors",
-        "accelerate", "peft", "huggingface_hub",
+        "accelerate", "peft", "huggingface_hub", "httpx", "tenacity",
     },
     "artifacts": STDLIB | {"artifacts", "pyarrow", "duckdb", "pydantic", "pydantic_core", "tenacity"},
     "tasks": STDLIB | {"tasks", "prefect", "artifacts", "w2s_core", "pyarrow", "pydantic"},
@@ -61,7 +61,7 @@ FLOORS = {
     "tasks": ["stages", "clusters", "workers", "slots", "devices", "history", "runtime"],
     "artifacts": ["results", "store", "identity", "waiting", "files", "errors"],
     "w2s_core": [
-        "entries", "training", "methods", "settings", "data", "models", "offline",
+        "entries", "debate", "training", "methods", "settings", "data", "models", "offline",
         "stages", "config", "registry", "watch", "metrics", "hashes", "errors",
     ],
 }  # fmt: skip

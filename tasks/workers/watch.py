@@ -17,6 +17,7 @@ from artifacts.identity.keys import JSON
 from tasks.workers.checkpoints import DiskCheckpoints, checkpoint_folder
 from tasks.workers.kept import Kept
 from tasks.workers.trackers import Trackers
+from w2s_core.watch import Asking
 
 if TYPE_CHECKING:
     from w2s_core.data.tokens import Tokens
@@ -63,6 +64,7 @@ class NodeWatch:
         self.scratch = home / "cache" / "scratch"
         files.make_folder(self.scratch)
         self.eval_at: list[float] = runtime["eval_at"]
+        self.asking = Asking(runtime["requests"], runtime["request_timeout_s"], runtime["request_patience_s"])
         self.rows: list[dict[str, float]] = []
         self._trackers = Trackers(
             runtime["trackers"], home / "logs" / "trackers", run=order["name"], device=device, say=self.say
@@ -123,6 +125,10 @@ class NodeWatch:
     def say(self, line: str) -> None:
         """Write to the worker's log."""
         print(f"{self._about['name']}: {line}", flush=True)
+
+    def secret(self, name: str) -> str | None:
+        """A variable of this process' environment."""
+        return os.environ.get(name) or None
 
     @property
     def seconds_before(self) -> float:

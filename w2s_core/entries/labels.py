@@ -24,10 +24,12 @@ from w2s_core.data.rows import (
     two_classes,
     write_weak_probs,
 )
+from w2s_core.debate.measures import by_side
+from w2s_core.debate.texts import read_texts
 from w2s_core.entries.predict import write_score
 from w2s_core.methods.ensembles import WAYS
 from w2s_core.methods.treatments import TREATMENTS, Treatment
-from w2s_core.metrics import accuracy, disagreement, label_quality
+from w2s_core.metrics import accuracy, disagreement, harden, label_quality
 from w2s_core.settings.setting import VIEWS, View
 from w2s_core.stages import LABELLED, TREATED
 from w2s_core.watch import Watch
@@ -135,7 +137,14 @@ def import_labels(params: dict[str, Any], inputs: dict[str, Path], out: Path, wa
 
 
 def judge(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Watch) -> dict[str, Any]:
-    """Compare a supervisor's labels of the test split with ground truth, as ``score`` does a model's answers."""
+    """Compare a supervisor's labels of the test split with ground truth, as ``score`` does a model's answers.
+
+    With ``texts``, what he was told about these rows, also by who of those who told him had the truth on his side.
+    """
     rows = read_rows(inputs["test"])
     probs = read_weak_probs(inputs["labels"], rows.ids)
-    return write_score(out, rows, read_groups(inputs["test"]), probs, VIEWS.get(params["setting"]))
+    quality = write_score(out, rows, read_groups(inputs["test"]), probs, VIEWS.get(params["setting"]))
+    if "texts" in inputs:
+        turns = read_texts(inputs["texts"], rows.ids)
+        quality |= by_side(harden(probs) == rows.gt_labels, rows.gt_labels, [turns[id] for id in rows.ids])
+    return quality
