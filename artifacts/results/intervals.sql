@@ -152,6 +152,15 @@ FROM roots;
 CREATE MACRO least_datasets() AS 6;
 CREATE MACRO n_resamples() AS 1000;
 
+-- The probability that a normal variable exceeds x, from 0 (Abramowitz and Stegun 1964, 7.1.26).
+CREATE MACRO tail_at(x, u) AS u * (0.254829592 + u * (-0.284496736 + u * (1.421413741
+    + u * (-1.453152027 + u * 1.061405429)))) * exp(-x ** 2 / 2) / 2;
+CREATE MACRO normal_tail(x) AS tail_at(x, 1 / (1 + 0.3275911 * x / sqrt(2)));
+
+-- The share of resamples beyond each end: less than 0.025, because resampled values of few datasets spread less than
+-- datasets do (the expanded percentiles of Hesterberg 2015, The American Statistician 69, section 4.3).
+CREATE MACRO share_beyond(n) AS normal_tail(sqrt(n / (n - 1)) * t_quantile(n - 1));
+
 -- Mean and median of values over datasets, a value being of one pair of models; those of one dataset stand and fall
 -- together. The interval of the median is of the bootstrap over datasets (Efron 1979), by percentiles, with draws that are
 -- always the same; that of the mean is Student's, of a ratio of sums over datasets, as for items above. Both are NULL for
@@ -193,8 +202,13 @@ WITH
         GROUP BY grid, method, resample
     ),
     ends AS (
-        SELECT grid, method, quantile_cont(median, 0.025) AS low, quantile_cont(median, 0.975) AS high
-        FROM medians
+        SELECT
+            grid, method,
+            list_sort(list(median)) AS sorted,
+            round(share_beyond(any_value(n_datasets)) * (n_resamples() - 1))::INTEGER AS n_beyond,
+            sorted[1 + n_beyond] AS low,
+            sorted[n_resamples() - n_beyond] AS high
+        FROM medians JOIN (SELECT grid, method, n_datasets FROM overall) USING (grid, method)
         GROUP BY grid, method
     )
 SELECT

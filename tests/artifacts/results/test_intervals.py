@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
@@ -98,10 +97,6 @@ def test_seeds_that_look_alike_by_chance_leave_what_answers_vary(grid: ToyGrid) 
     assert row["pgr_high"] > row["pgr"] + 0.05
 
 
-def quantiles(values: Sequence[float]) -> list[float]:
-    return [float(value) for value in np.quantile(values, [0.025, 0.975])]
-
-
 def test_median_over_datasets_is_bootstrapped_over_datasets() -> None:
     rng = np.random.default_rng(2)
     values = {f"d{place:02}": rng.normal(size=1 + place % 3).tolist() for place in range(9)}
@@ -113,7 +108,20 @@ def test_median_over_datasets_is_bootstrapped_over_datasets() -> None:
         medians.append(float(np.median([value for place in chosen for value in groups[place]])))
     assert row["n_datasets"] == 9
     assert row["median"] == pytest.approx(np.median([value for group in groups for value in group]))
-    assert (row["median_low"], row["median_high"]) == tuple(pytest.approx(end, abs=0.08) for end in quantiles(medians))
+    # Expanded percentiles: as far out as Student's quantile, and the factor n / (n - 1) that resampling lacks.
+    beyond = stats.norm.sf(np.sqrt(9 / 8) * stats.t.ppf(0.975, 8))
+    wanted = np.quantile(medians, [beyond, 1 - beyond])
+    assert (row["median_low"], row["median_high"]) == tuple(pytest.approx(end, abs=0.08) for end in wanted)
+
+
+@pytest.mark.parametrize("x", [0.0, 1.0, 2.13, 2.8])
+def test_tail_of_the_normal_distribution_is_that_of_the_tables(x: float) -> None:
+    with duckdb.connect() as connection:
+        connection.execute(sql("schema"))
+        connection.execute(sql("intervals"))
+        assert connection.execute("SELECT normal_tail(?)", [x]).fetchone() == (
+            pytest.approx(stats.norm.sf(x), abs=1e-6),
+        )
 
 
 def test_mean_over_datasets_has_the_interval_of_student() -> None:
