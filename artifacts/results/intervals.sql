@@ -154,7 +154,7 @@ CREATE MACRO n_resamples() AS 1000;
 
 -- The probability that a normal variable exceeds x, from 0 (Abramowitz and Stegun 1964, 7.1.26).
 CREATE MACRO tail_at(x, u) AS u * (0.254829592 + u * (-0.284496736 + u * (1.421413741
-    + u * (-1.453152027 + u * 1.061405429)))) * exp(-x ** 2 / 2) / 2;
+    + u * (-1.453152027 + u * 1.061405429)))) * exp(-(x ** 2) / 2) / 2;
 CREATE MACRO normal_tail(x) AS tail_at(x, 1 / (1 + 0.3275911 * x / sqrt(2)));
 
 -- The share of resamples beyond each end: less than 0.025, because resampled values of few datasets spread less than

@@ -5,6 +5,7 @@ How methods are compared, which is what has this power, is in ``comparisons.py``
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -151,7 +152,7 @@ def _spread(rows: Sequence[Mapping[str, Any]]) -> Spread:
 
 
 def _root(value: float) -> float:
-    return max(value, 0.0) ** 0.5
+    return math.sqrt(max(value, 0.0))
 
 
 def _freedom(parts: Sequence[float], freedoms: Sequence[int]) -> float:
