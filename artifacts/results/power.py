@@ -38,10 +38,10 @@ class Spread(NamedTuple):
 
 
 class Earlier(NamedTuple):
-    """What earlier runs say of the spread: by measure, of how many differences, and where they are from."""
+    """What earlier runs say of the spread, by measure; of how many differences, by measure; and where they are from."""
 
     spreads: Mapping[str, Spread]
-    n_differences: int
+    n_differences: Mapping[str, int]
     grids: Sequence[str]
     n_datasets: int
     items_per_row: float
@@ -78,7 +78,7 @@ def earlier(path: Path, datasets: Collection[str]) -> Earlier:
     by_measure = {measure: [row for row in chosen if row["measure"] == measure] for measure in MEASURES}
     return Earlier(
         {measure: _spread(of_measure) for measure, of_measure in by_measure.items() if of_measure},
-        len(by_measure["accuracy"]),
+        {measure: len(of_measure) for measure, of_measure in by_measure.items()},
         list(dict.fromkeys(row["grid"] for row in chosen)),
         len({row["dataset"] for row in chosen}),
         fmean(row["n_items"] / row["n_rows"] for row in chosen),

@@ -28,14 +28,16 @@ class Power:
         items_per_row = 1.0
         self._spreads: Mapping[str, Spread]
         if spread is not None:
-            self._spreads, self._source = stated(spread, gap), "as stated"
+            self._spreads = stated(spread, gap)
+            self._sources = dict.fromkeys(self._spreads, "as stated")
         else:
             before = earlier(results, config.datasets)
             items_per_row, self._spreads = before.items_per_row, before.spreads
-            self._source = (
-                f"from {before.n_differences} differences of earlier runs "
-                f"({', '.join(before.grids)}; {before.n_datasets} datasets)"
-            )
+            where = f"{', '.join(before.grids)}; {_counted(before.n_datasets, 'dataset')}"
+            self._sources = {
+                measure: f"from {_counted(before.n_differences[measure], 'difference')} of earlier runs ({where})"
+                for measure in self._spreads
+            }
         self._items = max(2, round(self._rows * items_per_row))
         self._smallest = {
             measure: smallest(of_measure, self._items, self._seeds, self._datasets)
@@ -48,8 +50,10 @@ class Power:
             "datasets": self._datasets,
             "seeds": self._seeds,
             "n_items": self._items,
-            "source": self._source,
-            "spread": {measure: dict(spread._asdict()) for measure, spread in self._spreads.items()},
+            "spread": {
+                measure: {"source": self._sources[measure], **spread._asdict()}
+                for measure, spread in self._spreads.items()
+            },
             "smallest": {measure: dict(found._asdict()) for measure, found in self._smallest.items()},
         }
 
@@ -67,8 +71,8 @@ class Power:
         for measure, spread in self._spreads.items():
             known = f"{spread.datasets:.3f}" if spread.datasets is not None else "not known"
             lines.append(
-                f"  spread of {measure} {self._source}: items {spread.items:.3f}, answers {spread.answers:.3f}, "
-                f"seeds {spread.seeds:.3f}, datasets {known}"
+                f"  spread of {measure} {self._sources[measure]}: items {spread.items:.3f}, "
+                f"answers {spread.answers:.3f}, seeds {spread.seeds:.3f}, datasets {known}"
             )
         if "PGR" not in self._spreads:
             lines.append("  PGR: needs the gap between supervisor and ceiling, such as --gap 0.2")

@@ -77,9 +77,9 @@ def test_spread_of_earlier_runs_is_that_of_their_parts(tmp_path: Path) -> None:
     assert spread.items == pytest.approx((items.var(ddof=1) - inter / 4) ** 0.5)
     assert spread.seeds == pytest.approx(max(seeds.var(ddof=1) - inter / n_rows, 0) ** 0.5)
     assert spread.datasets is None  # of one
-    assert (found.n_differences, found.grids, found.n_datasets, found.items_per_row) == (1, ["toy"], 1, 1)
+    assert (found.n_differences["accuracy"], found.grids, found.n_datasets, found.items_per_row) == (1, ["toy"], 1, 1)
     lines = "\n".join(Power(GridConfig(datasets=("boolq",), seeds=(0, 1)), grid.results, None, None).lines())
-    assert "from 1 differences of earlier runs (toy; 1 datasets)" in lines
+    assert "from 1 difference of earlier runs (toy; 1 dataset)" in lines
 
 
 def test_what_is_not_known_is_to_be_stated(tmp_path: Path) -> None:
@@ -99,4 +99,6 @@ def test_stated_spread_is_said_to_be_stated(tmp_path: Path) -> None:
     lines = power.lines()
     assert any("as stated: items 0.400" in line for line in lines)
     assert any("--gap" in line for line in lines)
-    assert power.records()["source"] == "as stated"
+    assert power.records()["spread"] == {
+        "accuracy": {"source": "as stated", "items": 0.4, "answers": 0.0, "seeds": 0.01, "datasets": 0.02}
+    }
