@@ -51,6 +51,8 @@ LAZY = {
     ("flows/report/figures.py", "PIL"),
     ("flows/serve/prefect_server.py", "sqlalchemy"),
     ("flows/report/drawing.py", "matplotlib"),
+    ("artifacts/results/comparisons.py", "scipy"),
+    ("artifacts/results/power.py", "scipy"),
     ("artifacts/store/s3/objects.py", "boto3"),
     ("artifacts/store/s3/objects.py", "botocore"),
 }
@@ -178,6 +180,7 @@ def test_plan_loads_nothing_heavy(tmp_path: Path) -> None:
         ["status"],
         ["explain", "train"],
         ["pgr"],
+        ["compare"],
         ["doctor"],
         ["figures", "--grid", "demo"],
         ["sql", "SELECT 1"],

@@ -69,6 +69,7 @@ def build(store: Store, path: Path, kinds: Kinds) -> None:
         _discard_copies(path.parent)
         with files.room(path), duckdb.connect(new) as connection:
             connection.execute(sql("schema"))
+            connection.execute(sql("intervals"))
             statements = _by_name(sql("fill"))
             _fill(connection, store, kinds, statements)
             for statement in (
@@ -90,7 +91,7 @@ def build(store: Store, path: Path, kinds: Kinds) -> None:
 
 
 def sql(name: str) -> str:
-    """``schema``, ``fill``, ``uncertainty``, ``views`` or ``analyses``, which are run in this order."""
+    """``schema``, ``intervals``, ``fill``, ``uncertainty``, ``views`` or ``analyses``, which are run in this order."""
     return Path(__file__).with_name(f"{name}.sql").read_text(encoding="utf-8")
 
 

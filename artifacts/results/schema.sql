@@ -122,6 +122,8 @@ CREATE TABLE pairs (
     transfer_score VARCHAR,
     ceiling_score VARCHAR,
     gap_se DOUBLE,            -- paired standard error of ceiling - weak over items alone, see uncertainty.sql
+    pgr_low DOUBLE,           -- 95 % interval of the PGR of this seed, from items alone
+    pgr_high DOUBLE,
     supervisor_score VARCHAR, -- of the labels that the student was given; weak_score, where the grid names no other
     ceiling_plain_score VARCHAR -- of the ceiling that is trained the usual way; ceiling_score, where it names no other
 );
@@ -157,6 +159,25 @@ CREATE TABLE uncertainty (
     least_gap DOUBLE,         -- below which the gap is not told from none: t of its standard errors, two at least
     pgr_low DOUBLE,           -- 95 % interval of the ratio of means; NULL where it has no finite ends
     pgr_high DOUBLE
+);
+
+-- 95 % intervals of the agreement of student and supervisor, of its part where the supervisor is right, and where it is
+-- wrong: of each seed, from test items alone, and of all seeds of a pair together. NULL where there is no such row.
+CREATE TABLE agreement_uncertainty (
+    grid VARCHAR,
+    dataset VARCHAR,
+    weak VARCHAR,
+    strong VARCHAR,
+    method VARCHAR,
+    seed BIGINT,              -- NULL in the row of all seeds
+    n_items BIGINT,
+    n_seeds BIGINT,
+    agreement_low DOUBLE,
+    agreement_high DOUBLE,
+    agreement_right_low DOUBLE,
+    agreement_right_high DOUBLE,
+    agreement_wrong_low DOUBLE,
+    agreement_wrong_high DOUBLE
 );
 
 -- A gap counts from so many of its standard errors on.

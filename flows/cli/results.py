@@ -35,6 +35,29 @@ def pgr(
 
 
 @app.command()
+def compare(
+    methods: Annotated[
+        str | None,
+        typer.Option(help="Comma-separated, the first is the reference; default: all, against the grid's first."),
+    ] = None,
+    grid: Annotated[str | None, typer.Option(help="Only this grid, by name.")] = None,
+    by: Annotated[Literal["method", "dataset", "pair"], typer.Option(help="One row per this and measure.")] = "method",
+    format: Format = "table",
+    output: Output = None,
+) -> None:
+    """Compare methods, pair by pair: differences in accuracy and PGR, 95 % intervals, and tests over datasets.
+
+    Example: w2s compare --grid demo --methods xent,logconf
+    """
+    from artifacts.results.comparisons import compare as compared
+    from flows.report.tables import show
+
+    named = [word.strip() for word in (methods or "").split(",") if word.strip()]
+    table = compared(Home.from_environment().results, grid, named, by)
+    show(table, format, output=output, title="difference from the reference")
+
+
+@app.command()
 def figures(
     grid: Annotated[str, typer.Option(help="Name of the grid.")],
     output: Annotated[

@@ -24,12 +24,29 @@ HEADINGS = {
     "interval_of": "95 % of",
     "near_chance": "near chance",
     "median_pgr": "median PGR",
+    "median_pgr_low": "median from",
+    "median_pgr_high": "median to",
     "mean_pgr": "mean PGR",
+    "mean_pgr_low": "mean from",
+    "mean_pgr_high": "mean to",
+    "n_items": "items",
     "n_seeds": "seeds",
+    "n_datasets": "datasets",
     "n_pairs": "pairs",
     "n_flagged": "flagged",
     "rows_in": "rows in",
     "class_1": "class 1",
+    "difference_low": "from",
+    "difference_high": "to",
+    "median_difference": "median",
+    "median_difference_low": "median from",
+    "median_difference_high": "median to",
+    "n_better": "better",
+    "n_worse": "worse",
+    "wilcoxon_p": "Wilcoxon p",
+    "sign_p": "sign p",
+    "wilcoxon_holm": "Wilcoxon, Holm",
+    "sign_holm": "sign, Holm",
     "n_fail": "fails",
     "n_warn": "warnings",
 }
@@ -46,8 +63,13 @@ FRACTIONS = (
     "agreement_right",
     "agreement_wrong",
     "agreement",
+    "difference",
+    "median_difference",
 )
-"""Columns with three decimals, as all that end in ``_acc``; PGRs have two, other numbers six digits."""
+"""Columns with three decimals, as all that end in ``_acc`` and their ends; PGRs have two, other numbers six digits."""
+
+P_VALUES = ("_p", "_holm")
+"""Ends of the names of columns with three digits."""
 
 MISSING = "–"
 
@@ -160,6 +182,8 @@ def cell(name: str, value: Any) -> str:
         return str(value)
     if "pgr" in name.lower():
         return f"{value:.2f}"
-    if name in FRACTIONS or name.endswith("_acc"):
+    if name.removesuffix("_low").removesuffix("_high") in FRACTIONS or name.endswith("_acc"):
         return f"{value:.3f}"
+    if name.endswith(P_VALUES):
+        return f"{value:.3g}"
     return f"{value:.6g}"

@@ -206,6 +206,7 @@ def test_written_grid_is_never_overwritten(tmp_path: Path, capsys: pytest.Captur
         "doctor",
         "explain",
         "pgr",
+        "compare",
         "figures",
         "sql",
         "grids",
