@@ -71,12 +71,7 @@ def build(store: Store, path: Path, kinds: Kinds, *, is_anew: bool = False, stop
         with files.room(path):
             if is_anew or not _land_on_copy(store, path, new, kinds, stop, at, old):
                 _discard(new)
-                with _writing(new) as connection:
-                    connection.execute(sql("schema"))
-                    connection.execute(by_name(sql("landing"))["tables"])
-                    connection.execute(sql("views"))
-                    connection.execute(sql("analyses"))
-                    _land(connection, store, kinds, stop, at)
+                _land_anew(store, new, kinds, stop, at)
         os.utime(new, (at, at))  # as it says itself, so that whoever changes it is found out
         # A log beside the new file would be taken for its own, and make it unreadable. Whoever wrote it had the old
         # file, which is gone with it; he may go on, and begin another log in the very moment of the renaming.
@@ -131,6 +126,13 @@ def _land_on_copy(
             raise
         return False  # damaged, or of another version of DuckDB
     return True
+
+
+def _land_anew(store: Store, new: Path, kinds: Kinds, stop: threading.Event, at: int) -> None:
+    with _writing(new) as connection:
+        for text in (sql("schema"), by_name(sql("landing"))["tables"], sql("views"), sql("analyses")):
+            connection.execute(text)
+        _land(connection, store, kinds, stop, at)
 
 
 def _writing(new: Path) -> duckdb.DuckDBPyConnection:

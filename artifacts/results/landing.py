@@ -264,7 +264,9 @@ class Landing:
         self._check_stop()
         with self._db.cursor() as of_batch:  # its temporary tables are its own
             of_batch.execute("BEGIN")
-            of_batch.execute("CREATE TEMP TABLE batch AS SELECT unnest($positions) AS position", {"positions": positions})
+            of_batch.execute(
+                "CREATE TEMP TABLE batch AS SELECT unnest($positions) AS position", {"positions": positions}
+            )
             for statement in (*(self._fill[name] for name in ("involved", "judged", "outcomes")), sql("uncertainty")):
                 of_batch.execute(statement)
             of_batch.execute("COMMIT")
