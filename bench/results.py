@@ -163,21 +163,21 @@ def add_one(folder: Path) -> None:
     Grids(store).start(run_of(store, pairs)).finish(run_of(store, pairs), "complete")
 
 
-def measured(what: Callable[[], object]) -> tuple[float, float]:
-    """Seconds, and megabytes that this process had resident at most."""
-    clock = time.perf_counter()
+def measured(what: Callable[[], object]) -> tuple[float, float, float]:
+    """Seconds, seconds of processors, and megabytes that this process had resident at most."""
+    clock, cpu = time.perf_counter(), time.process_time()
     what()
-    seconds = time.perf_counter() - clock
+    seconds, cpu_seconds = time.perf_counter() - clock, time.process_time() - cpu
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return seconds, int(status["VmHWM"].split()[0]) / 1024
+    return seconds, cpu_seconds, int(status["VmHWM"].split()[0]) / 1024
 
 
-def land(folder: Path) -> tuple[float, float]:
+def land(folder: Path) -> tuple[float, float, float]:
     """Bring the results up to date."""
     return measured(lambda: build(LocalStore(folder / "store"), folder / "results.duckdb", output_kinds))
 
 
-def ask(folder: Path, view: str) -> tuple[float, float]:
+def ask(folder: Path, view: str) -> tuple[float, float, float]:
     """All rows of a view."""
 
     def query() -> None:
@@ -231,8 +231,8 @@ def main(folder: Path) -> None:
     told |= {view: alone(ask, folder, view) for view in QUERIES}
     size = (folder / "results.duckdb").stat().st_size / 1e6
     print(f"{N_DATASETS * N_SEEDS * 98 * N_ROWS:,} predictions, file of {size:.0f} MB")
-    for name, (seconds, megabytes) in told.items():
-        print(f"{name}: {seconds:.2f} s, {megabytes:.0f} MB", flush=True)
+    for name, (seconds, cpu_seconds, megabytes) in told.items():
+        print(f"{name}: {seconds:.2f} s, of processors {cpu_seconds:.2f} s, {megabytes:.0f} MB", flush=True)
 
 
 def main_of_readers() -> None:

@@ -1,8 +1,8 @@
 """Lands a store and its grid files in ``results.duckdb``: the file, its versions, and who may write when.
 
-What is in it is for ``landing`` and the SQL files beside this one. The file is derived: it can be deleted and built again
-at any time. DuckDB lets one process write and then locks readers out, so a copy is brought up to date beside the file
-that users read, and renamed over it.
+What is in it is for ``landing`` and the SQL files beside this one. The file is derived: it can be deleted and built
+again at any time. DuckDB lets one process write and then locks readers out, so a copy is brought up to date beside the
+file that users read, and renamed over it.
 """
 
 from __future__ import annotations
@@ -100,8 +100,8 @@ def _land_on_copy(
 ) -> bool:
     """Bring a copy of the file up to date; False where there is none that can be.
 
-    A copy is to DuckDB the same database: a log that a writer of the old version leaves would be taken for the new one's.
-    So nobody may write to it until it is replaced, and one to which somebody does is not copied.
+    A copy is to DuckDB the same database: a log that a writer of the old version leaves would be taken for that of the
+    new one. So nobody may write to it until it is replaced, and one to which somebody does is not copied.
 
     Args:
         old: keeps writers away until it is closed.

@@ -21,7 +21,7 @@ import pyarrow as pa
 from artifacts.errors import CorruptArtifact, Stopped
 from artifacts.identity.keys import JSON, canonical_json
 from artifacts.results.curves import CURVE, Curve, curves_table
-from artifacts.store.contract import Reader, Store
+from artifacts.store.contract import Store
 from artifacts.store.grids import Grids
 from artifacts.store.manifest import Manifest
 from artifacts.waiting import STOPPED
@@ -30,8 +30,8 @@ Kinds = Callable[[str, Mapping[str, JSON]], Mapping[str, str]]
 """A stage and its parameters to the kind of each output, by name."""
 
 TABLES = {"predictions": "predictions", "labels": "labels", "checks": "audits"}
-"""Kinds of outputs that land, to the table that the statement of that name in ``fill.sql`` copies them to. Its rows have a
-``key``. Of checks only the newest of each audit land, whichever grid made them; of others those of each latest run."""
+"""Kinds of outputs that land, to the table to which the statement of that name in ``fill.sql`` copies. Its rows have
+a ``key``. Of checks only the newest of each audit land, whichever grid made them; of others those of latest runs."""
 
 DERIVED = ("outcomes", "uncertainty")
 """Tables that are derived of pairs. Their rows have what names a comparison: grid, dataset, weak and strong."""

@@ -13,7 +13,6 @@ from artifacts.errors import CorruptArtifact, Stopped
 from artifacts.results.query import run_query
 from flows.run.drain import Order
 from flows.run.landings import Landings
-
 from tests.toy_runs import open_session, submitter
 
 SOON_S = 30
