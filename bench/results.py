@@ -187,10 +187,10 @@ def ask(folder: Path, view: str) -> tuple[float, float, float]:
     return measured(query)
 
 
-def read(folder: Path, end: Any) -> int:
+def read(folder: Path, end: Path) -> int:
     """Open the results and look at every table again and again; how often."""
     n = 0
-    while not end.is_set():
+    while not end.exists():
         with duckdb.connect(folder / "results.duckdb", read_only=True) as connection:
             for table in ("predictions", "outcomes", "pgr", "pgr_by_method", "agreement"):
                 connection.execute(f"SELECT count(*) FROM {table}").fetchall()
@@ -238,12 +238,12 @@ def main(folder: Path) -> None:
 def main_of_readers() -> None:
     """Readers beside a grid that lands node by node."""
     spawn = multiprocessing.get_context("spawn")
-    with tempfile.TemporaryDirectory() as name, spawn.Manager() as manager, spawn.Pool(N_READERS) as pool:
-        end = manager.Event()
+    with tempfile.TemporaryDirectory() as name, spawn.Pool(N_READERS) as pool:
+        end = Path(name) / "end"
         build(LocalStore(Path(name) / "store"), Path(name) / "results.duckdb", output_kinds)
         readers = [pool.apply_async(read, (Path(name), end)) for _ in range(N_READERS)]
         seconds = alone(land_one_by_one, Path(name))
-        end.set()
+        end.touch()
         n = sum(reader.get() for reader in readers)  # one that failed raises here
     middle = sorted(seconds)[len(seconds) // 2]
     print(f"{len(seconds)} landings, median {middle:.2f} s, beside {N_READERS} readers: {n:,} readings, none failed")
