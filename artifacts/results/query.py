@@ -222,10 +222,7 @@ def _one_line(path: Path) -> Iterator[None]:
 
 
 def _damaged(path: Path, error: duckdb.Error, what: str = "") -> str:
-    return (
-        f"cannot read {path} ({what}{_line(error)}); "
-        "delete it, and `w2s run GRID` builds it anew, even with nothing to run"
-    )
+    return f"cannot read {path} ({what}{_line(error)}); `w2s results rebuild` builds it anew"
 
 
 def _line(error: duckdb.Error) -> str:

@@ -25,7 +25,9 @@ CREATE TABLE nodes (
     host VARCHAR,
     device VARCHAR,
     size_bytes BIGINT,        -- on disk now
-    evicted BOOLEAN           -- whether an output was removed to save space
+    evicted BOOLEAN,          -- whether an output was removed to save space
+    code VARCHAR,             -- digest of the code that made it; of one node, another code means another key
+    is_current BOOLEAN        -- whether the latest run of a grid has it; else it is of former code, or of a former grid
 );
 
 -- One row per node of each grid's latest run that has predictions and is done; NULL for metrics that it does not say.
@@ -98,7 +100,8 @@ CREATE TABLE curves (
     examples_per_s DOUBLE,    -- over some ten steps
     tokens_per_s DOUBLE,      -- without padding
     gt_accuracy DOUBLE,       -- on validation, against ground truth; NULL except at runtime.eval_at and the end
-    label_accuracy DOUBLE     -- on validation, against labels of the kind it is trained on
+    label_accuracy DOUBLE,    -- on validation, against labels of the kind it is trained on
+    key VARCHAR
 );
 
 -- The latest run of each grid, which scores and pairs are of.
@@ -106,7 +109,8 @@ CREATE TABLE grids (
     grid VARCHAR,
     run VARCHAR,
     started TIMESTAMP,        -- UTC
-    state VARCHAR             -- running, complete, failed or interrupted, when this file was built
+    state VARCHAR,            -- running, complete, failed or interrupted, when this file was built
+    is_current BOOLEAN        -- false for an earlier definition, which is called NAME@1 and so on
 );
 
 -- What each grid compares: keys of scores, NULL while unknown; self-training (weak = strong) has no ceiling.

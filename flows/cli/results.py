@@ -1,4 +1,4 @@
-"""The commands that read results."""
+"""The commands that read results, and the one that builds them anew."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ from flows.cli.app import (
     Output,
     app,
     console,
+    say,
 )
-from flows.home import Home
+from flows.home import Home, output_kinds
+
+results_app = typer.Typer(help="Look after the results file.", no_args_is_help=True)
+app.add_typer(results_app, name="results")
 
 
 @app.command()
@@ -89,3 +93,25 @@ def sql(
     from flows.report.tables import show
 
     show(run_query(Home.from_environment().results, statement), format, output=output)
+
+
+@results_app.command()
+def rebuild() -> None:
+    """Build the results file from nothing but the store; readers meanwhile get the one that is there.
+
+    Landings bring only what is new, and replace a file that they cannot read, so this is needed only in doubt.
+
+    Example: w2s results rebuild
+    """
+    from artifacts.results.build import build
+    from artifacts.results.query import run_query
+
+    home = Home.from_environment()
+    build(home.open_store(), home.results, output_kinds, is_anew=True)
+    [counts] = run_query(
+        home.results,
+        "SELECT (SELECT count(*) FROM grids) AS grids, (SELECT count(*) FROM scores) AS scores, "
+        "(SELECT count(*) FROM predictions) AS predictions",
+    ).to_pylist()
+    told = ", ".join(f"{n:,} {name}" for name, n in counts.items())
+    say(f"{home.results}: {told}, {home.results.stat().st_size:,} bytes")

@@ -163,10 +163,14 @@ def _pending(session: Session) -> Counter[str]:
 def _children(
     session: Session, datasets: list[str], runner: Threads | Cluster, progress: Progress, logger: Logger
 ) -> Children:
+    def tick() -> None:
+        progress.show()
+        session.look_for_news()
+
     if work_pool() is not None:
-        return run_on_workers(session.config, datasets, logger, progress.show)
+        return run_on_workers(session.config, datasets, logger, tick)
     REPORT.set(progress)
-    return run_here(datasets, lambda dataset: _run_child(session, dataset), runner, progress.show)
+    return run_here(datasets, lambda dataset: _run_child(session, dataset), runner, tick)
 
 
 def _counts(state: State[Any], n_before: int, n_after: int) -> dict[str, int]:
