@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import datetime
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from artifacts.errors import UsageError, W2sError
 from artifacts.results.query import pgr_table, run_query
+from artifacts.store.grid_runs import GridNode
 from flows.home import Home
 
 Rows = list[dict[str, Any]]
@@ -25,6 +27,8 @@ N_POINTS = 24
 
 KEY_LENGTH = 12
 """Letters of a key on the page; `w2s explain` takes as few."""
+
+LINE = 100
 
 PAIRS = """
     WITH agreed AS (
@@ -71,14 +75,15 @@ SEEDS = """
 """
 
 CURVES = f"""
-    SELECT dataset, concat_ws('|', kind, model, half, supervisor, method, seed) AS training, kind, method,
-        round(max(fraction), 4) AS fraction, avg(loss) AS loss,
-        avg(gt_accuracy) AS gt_accuracy, avg(label_accuracy) AS label_accuracy
+    SELECT dataset, training, kind, method,
+        round(coalesce(max(fraction) FILTER (gt_accuracy IS NOT NULL), max(fraction)), 4) AS fraction,
+        avg(loss) AS loss, avg(gt_accuracy) AS gt_accuracy, avg(label_accuracy) AS label_accuracy
     FROM (
-        SELECT *, ceil(fraction * {N_POINTS}) + CASE WHEN gt_accuracy IS NULL THEN 0 ELSE fraction / 2 END AS bin
+        SELECT *, concat_ws('|', kind, model, half, supervisor, method, seed) AS training,
+            ceil(round(fraction * {N_POINTS}, 6)) AS bin
         FROM curves WHERE grid = $grid AND kind IN ('gt', 'w2s')
     )
-    GROUP BY ALL
+    GROUP BY dataset, training, kind, method, bin
     ORDER BY dataset, training, fraction
 """
 
@@ -265,7 +270,7 @@ def _run(home: Home, grid: str) -> dict[str, Any]:
     for node in run.nodes:
         time = node.key and times.get((node.stage, node.key[:KEY_LENGTH]))
         if time:
-            trainings.append({"dataset": node.labels.get("dataset"), "training": _training(node.labels), **time})
+            trainings.append({"dataset": node.labels.get("dataset"), "training": _training(node), **time})
     return {
         **recorded,
         "toml": _toml(run.config),
@@ -276,17 +281,25 @@ def _run(home: Home, grid: str) -> dict[str, Any]:
     }
 
 
-def _training(labels: Mapping[str, Any]) -> str:
-    """The words of ``concat_ws`` in the SQL above."""
-    names = ("kind", "model", "half", "supervisor", "method", "seed")
-    return "|".join(str(labels[name]) for name in names if labels.get(name) is not None)
+def _training(node: GridNode) -> str:
+    """The words of ``concat_ws`` in the SQL above; trainings themselves do not say their kind."""
+    kind = node.labels.get("kind") or ("w2s" if node.stage == "train_w2s" else "gt")
+    words = [kind, *(node.labels.get(name) for name in ("model", "half", "supervisor", "method", "seed"))]
+    return "|".join(str(word) for word in words if word is not None)
 
 
 def _toml(config: Mapping[str, Any]) -> str:
     """A grid's file that says all that its defaults say."""
     import tomli_w
 
-    return tomli_w.dumps(_without_none(config))
+    text = tomli_w.dumps(_without_none(config))
+    return re.sub(r"\[\n((?:    [^\[\]{}\n]+,\n)+)\]", lambda found: f"[{_joined(found[1])}]", text)
+
+
+def _joined(lines: str) -> str:
+    """Short lists stand on one line."""
+    joined = " ".join(line.strip() for line in lines.splitlines()).removesuffix(",")
+    return joined if len(joined) < LINE else f"\n{lines}"
 
 
 def _without_none(value: Any) -> Any:

@@ -1,11 +1,12 @@
 """The report: one HTML file with the results of some grids, which needs nothing else and fetches nothing.
 
-What is on it is in ``data.py`` and ``charts.py``; what it does with the mouse, in ``page.js``.
+What is on it is in ``data.py`` and ``charts.py``; what it does with the mouse, in the scripts beside them.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import datetime
 import hashlib
 import html
@@ -23,6 +24,9 @@ from flows.report.page.data import grid_data, grid_names, unpacked
 
 HERE = Path(__file__).parent
 
+SCRIPTS = ("rows.js", "drawing.js", "tables.js", "page.js")
+"""In this order, one after the other."""
+
 VEGA_LITE = "6.4"
 """Of the versions that ``vl_convert`` has, the one that Altair 6 writes."""
 
@@ -35,7 +39,9 @@ def write_page(home: Home, grids: Sequence[str], path: Path) -> Path:
     """
     names = list(grids) or grid_names(home.results)
     if not names:
-        raise UsageError(f"no grid in {home.results} has a pair with all of its scores yet; `w2s status` says how far it is")
+        raise UsageError(
+            f"no grid in {home.results} has a pair with all of its scores yet; `w2s status` says how far it is"
+        )
     text = page([_with_charts(grid_data(home, name)) for name in names], _vega(home), ", ".join(names))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,9 +51,23 @@ def write_page(home: Home, grids: Sequence[str], path: Path) -> Path:
     return path
 
 
+def fresh_page(home: Home, grid: str) -> Path:
+    """The page of a grid in the home, which is written if it is older than the results.
+
+    Raises:
+        UsageError: as ``write_page``.
+    """
+    path = home.report(grid)
+    with contextlib.suppress(FileNotFoundError):
+        if path.stat().st_mtime_ns >= home.results.stat().st_mtime_ns:
+            return path
+    return write_page(home, [grid], path)
+
+
 def page(grids: Sequence[dict[str, Any]], vega: str, title: str) -> str:
     """The HTML of grids as ``grid_data`` gives them, with ``specs``, the charts by name."""
-    script = (HERE / "page.js").read_text(encoding="utf-8")
+    # In a block, so that what they define is theirs alone.
+    script = "\n".join(['"use strict"; {', *((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS), "}"])
     vega = vega.replace("</script", "<\\/script")
     parts = {
         "policy": _policy(vega, script),
