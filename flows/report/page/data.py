@@ -9,6 +9,7 @@ import datetime
 import math
 import re
 from collections.abc import Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +187,7 @@ def grid_data(home: Home, grid: str) -> dict[str, Any]:
         "history": HISTORY,
     }
     found: dict[str, Any] = {name: _rows(home.results, sql, grid=grid) for name, sql in statements.items()}
-    order = _places(found["pairs"])
+    order = places(found["pairs"])
     for row in found["pairs"]:
         row["strong_place"], row["weak_place"] = order[row["strong"]], order[row["weak"]]
     for row in found["seeds"]:
@@ -201,7 +202,7 @@ def grid_data(home: Home, grid: str) -> dict[str, Any]:
 def pairs_of(results: Path, grid: str) -> Rows:
     """The rows of ``pairs`` alone, for figures."""
     rows = _rows(results, PAIRS, grid=grid)
-    order = _places(rows)
+    order = places(rows)
     return [{**row, "strong_place": order[row["strong"]], "weak_place": order[row["weak"]]} for row in rows]
 
 
@@ -230,13 +231,18 @@ def unpacked(packed: Mapping[str, Any]) -> Rows:
     return [dict(zip(packed["names"], row, strict=True)) for row in packed["rows"]]
 
 
-def _places(pairs: Rows) -> dict[str, int]:
-    """Models and supervisors from small to large; those of unknown size stand where the grid has them."""
+def places(pairs: Rows) -> dict[str, int]:
+    """Models and supervisors from small to large; those of the same or of no known size from weak to strong."""
+    order: TopologicalSorter[str] = TopologicalSorter()
     sizes: dict[str, float] = {}
     for row in pairs:
-        for role in ("weak", "strong"):
-            sizes.setdefault(row[role], row[f"{role}_size"] or 0)
-    return {name: place for place, name in enumerate(sorted(sizes, key=lambda name: sizes[name]))}
+        order.add(row["strong"], *({row["weak"]} - {row["strong"]}))
+        sizes |= {row[role]: row[f"{role}_size"] or 0 for role in ("weak", "strong")}
+    try:
+        names = list(order.static_order())
+    except CycleError:  # models that supervise each other
+        names = list(sizes)
+    return {name: place for place, name in enumerate(sorted(names, key=lambda name: sizes[name]))}
 
 
 def _curves(points: Rows) -> Rows:

@@ -14,6 +14,7 @@ import importlib.metadata
 import json
 import re
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -109,8 +110,14 @@ def _vega(home: Home) -> str:
     """Vega, Vega-Lite and Vega-Embed as one script, kept: to put them together takes seconds."""
     kept = home.root / "cache" / f"vega-{importlib.metadata.version('vl-convert-python')}-{VEGA_LITE}.js"
     if not kept.exists():
-        import vl_convert
-
         kept.parent.mkdir(parents=True, exist_ok=True)
-        files.write_text(kept, vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE))
+        files.write_text(kept, _bundle())
     return kept.read_text(encoding="utf-8")
+
+
+@cache
+def _bundle() -> str:
+    import vl_convert
+
+    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)
+    return bundle

@@ -207,6 +207,7 @@ def test_written_grid_is_never_overwritten(tmp_path: Path, capsys: pytest.Captur
         "explain",
         "pgr",
         "figures",
+        "report",
         "sql",
         "grids",
         "datasets",
