@@ -60,7 +60,7 @@ def fresh_page(home: Home, grid: str) -> Path:
     """
     path = home.report(grid)
     with contextlib.suppress(FileNotFoundError):
-        if path.stat().st_mtime_ns >= home.results.stat().st_mtime_ns:
+        if path.stat().st_mtime_ns > home.results.stat().st_mtime_ns:
             return path
     return write_page(home, [grid], path)
 

@@ -55,7 +55,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def drawn(path: Path) -> list[dict[str, str]]:
     """What the marks of a figure say for those who cannot see them: names to values."""
-    labels = re.findall(r'aria-roledescription="point" aria-label="([^"]*)"', path.read_text())
+    labels = re.findall(r'aria-label="([^"]*)" role="graphics-symbol" aria-roledescription="point"', path.read_text())
     return [dict(part.split(": ", 1) for part in html.unescape(label).split("; ") if ": " in part) for label in labels]
 
 

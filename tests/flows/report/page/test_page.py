@@ -80,7 +80,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
         "method": "xent",
         "seed": 0,
     }
-    curve = [{"step": step, "fraction": step / 48, "loss": 1 / step, "lr": 0.1} for step in range(1, 49)]
+    unseen = {"lr": 0.1, "gt_accuracy": None, "label_accuracy": None}
+    curve = [{"step": step, "fraction": step / 48, "loss": 1 / step, **unseen} for step in range(1, 49)]
     curve[23] |= {"gt_accuracy": 0.7, "label_accuracy": 0.9}
     grid.training(curve, stage="train_w2s", **labels)
     grid.audit("warn")
