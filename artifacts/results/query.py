@@ -68,7 +68,11 @@ COPY = ".results-copy-"
 COPY_ATTEMPTS = 5
 
 
-def run_query(path: Path, sql: str, parameters: Sequence[object] = ()) -> pa.Table:
+Parameters = Sequence[object] | Mapping[str, object]
+"""Of ``?``, or of ``$name``."""
+
+
+def run_query(path: Path, sql: str, parameters: Parameters = ()) -> pa.Table:
     """The rows of ``sql``, run on the results at ``path``; of several statements, the rows of the last.
 
     Raises:
@@ -78,8 +82,8 @@ def run_query(path: Path, sql: str, parameters: Sequence[object] = ()) -> pa.Tab
         return _rows(connection, sql, parameters)
 
 
-def _rows(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[object] = ()) -> pa.Table:
-    relation = connection.sql(sql, params=list(parameters) or None)
+def _rows(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Parameters = ()) -> pa.Table:
+    relation = connection.sql(sql, params=parameters or None)
     if relation is None:
         raise UsageError("this SQL returns no rows; ask with SELECT, or SHOW TABLES for what there is")
     return relation.to_arrow_table()

@@ -6,11 +6,11 @@ import json
 import sys
 from importlib import resources
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from artifacts.errors import UsageError
+from artifacts.errors import UsageError, W2sError
 from flows.cli.app import (
     Grid,
     Named,
@@ -27,6 +27,9 @@ from flows.cli.app import (
 )
 from flows.home import Home
 from flows.plan.load import load_grid, preset_names
+
+if TYPE_CHECKING:
+    from flows.run.session import Session
 
 
 @app.command()
@@ -138,10 +141,22 @@ def run(
             f"{program()} pgr --grid {config.name}",
             highlight=False,
         )
+        _say_report(session)
         return
     from flows.cli.launch import launch
 
     sys.exit(launch(session, console, program(), typed(grid, overrides, **options), sys.argv[1:]))
+
+
+def _say_report(session: Session) -> None:
+    """Where the page of a grid's results is, if it has any."""
+    from flows.report.page.page import fresh_page
+
+    if session.plan.graph.pairs:
+        try:
+            say(f"report: {fresh_page(session.home, session.config.name)}")
+        except W2sError as error:
+            say(f"no report: {error}")
 
 
 @app.command()

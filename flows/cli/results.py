@@ -80,6 +80,24 @@ def figures(
 
 
 @app.command()
+def report(
+    grid: Annotated[str | None, typer.Argument(metavar="[GRID]", help="Name of the grid; default: all.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="HTML file to write; default: reports/GRID.html or report.html in the home.")
+    ] = None,
+) -> None:
+    """Write the results as one HTML file, with charts and tables to filter; it fetches nothing.
+
+    Example: w2s report demo --output demo.html
+    """
+    from flows.report.page.page import write_page
+
+    home = Home.from_environment()
+    path = write_page(home, [] if grid is None else [grid], output or home.report(grid))
+    console.print(path, markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
 def sql(
     statement: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT.")],
     format: Format = "table",

@@ -208,6 +208,7 @@ def test_written_grid_is_never_overwritten(tmp_path: Path, capsys: pytest.Captur
         "pgr",
         "compare",
         "figures",
+        "report",
         "sql",
         "grids",
         "datasets",
