@@ -48,6 +48,8 @@ LAZY = {
     ("flows/serve/doctor.py", "huggingface_hub"),
     ("flows/report/figures.py", "matplotlib"),
     ("flows/report/figures.py", "PIL"),
+    ("flows/report/tables.py", "tabulate"),
+    ("flows/report/card.py", "yaml"),
     ("flows/serve/prefect_server.py", "sqlalchemy"),
     ("flows/report/drawing.py", "matplotlib"),
     ("artifacts/store/s3/objects.py", "boto3"),
