@@ -51,6 +51,8 @@ LAZY = {
     ("flows/report/figures.py", "vl_convert"),
     ("flows/report/page/data.py", "tomli_w"),
     ("flows/report/page/page.py", "vl_convert"),
+    ("flows/report/tables.py", "tabulate"),
+    ("flows/report/card.py", "yaml"),
     ("flows/serve/prefect_server.py", "sqlalchemy"),
     ("artifacts/results/comparisons.py", "scipy"),
     ("artifacts/results/power.py", "scipy"),

@@ -12,7 +12,10 @@ from artifacts.errors import UsageError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMATS = ("table", "csv", "json", "parquet")
+PAPERS = {"markdown": "github", "latex": "latex_booktabs"}
+"""Formats of tables for documents, and what tabulate calls them; LaTeX wants the package booktabs."""
+
+FORMATS = ("table", "csv", "json", "parquet", *PAPERS)
 
 HEADINGS = {
     "weak_acc": "weak acc",
@@ -118,9 +121,25 @@ def _write(table: pa.Table, format: str, title: str | None, stream: IO[bytes]) -
         _print(table, title, text)
         stream.write(text.getvalue().encode())
         return
+    if format in PAPERS:
+        stream.write(_for_paper(table, PAPERS[format]).encode())
+        return
     from artifacts.results.query import write
 
     write(table, format, stream)
+
+
+def _for_paper(table: pa.Table, form: str) -> str:
+    """With the headings and numbers that people read in a terminal; markup in values is escaped where it would act."""
+    from tabulate import tabulate
+
+    escape = (lambda text: text.replace("|", "\\|").replace("\n", " ")) if form == "github" else str
+    columns = zip(table.column_names, table.columns, strict=True)
+    cells = [[escape(cell(name, value)) for value in column.to_pylist()] for name, column in columns]
+    align = ["right" if _is_number(column.type) else "left" for column in table.columns]
+    headings = [HEADINGS.get(name, name) for name in table.column_names]
+    rows = list(zip(*cells, strict=True))
+    return f"{tabulate(rows, headings, tablefmt=form, disable_numparse=True, colalign=align if rows else None)}\n"
 
 
 def _print(table: pa.Table, title: str | None, stream: IO[str]) -> None:
