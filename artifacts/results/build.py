@@ -41,6 +41,8 @@ SPARSE_BLOCKS = 256
 MOST_BYTES = 1 << 30
 """Copied by one call."""
 
+PUBLISHED = Path(__file__).with_name("published.csv")
+
 
 def build(store: Store, path: Path, kinds: Kinds, *, is_anew: bool = False, stop: threading.Event = STOP) -> None:
     """Bring ``path`` up to what ``store`` and its grid files know; readers meanwhile get the old version or the new.
@@ -132,6 +134,7 @@ def _land_anew(store: Store, new: Path, kinds: Kinds, stop: threading.Event, at:
     with _writing(new) as connection:
         for text in (sql("schema"), by_name(sql("landing"))["tables"], sql("intervals"), sql("views"), sql("analyses")):
             connection.execute(text)
+        connection.execute("INSERT INTO published FROM read_csv(?, nullstr = '')", [str(PUBLISHED)])
         _land(connection, store, kinds, stop, at)
 
 
@@ -161,7 +164,7 @@ def _version() -> str:
     """Digest of all that decides what is in the file besides the store."""
     digest = hashlib.sha256(duckdb.__version__.encode())
     for file in sorted(Path(__file__).parent.iterdir()):
-        if file.suffix in (".py", ".sql"):
+        if file.suffix in (".py", ".sql", ".csv"):
             digest.update(file.read_bytes())
     return digest.hexdigest()
 

@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from artifacts.errors import UsageError
-from artifacts.results.build import sql
+from artifacts.results.landing import sql
 from artifacts.results.query import no_such, reading
 
 LEVELS: Mapping[str, str] = {

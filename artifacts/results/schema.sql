@@ -184,5 +184,18 @@ CREATE TABLE agreement_uncertainty (
     agreement_wrong_high DOUBLE
 );
 
+-- Numbers of others, see published.csv: to tell whether an installation behaves as published.
+CREATE TABLE published (
+    source VARCHAR,
+    dataset VARCHAR,          -- as here; all is a median over the datasets of the source
+    weak VARCHAR,             -- of a model trained on ground truth, that model, as is strong
+    strong VARCHAR,           -- NULL where the number is over several
+    method VARCHAR,           -- as here, where it is here; NULL of a model trained on ground truth
+    metric VARCHAR,           -- accuracy, auroc, pgr, or pgr_auroc: of areas in the place of accuracies
+    value DOUBLE,
+    certainty VARCHAR,        -- how it was had
+    note VARCHAR
+);
+
 -- A gap counts from so many of its standard errors on.
 CREATE MACRO least_errors() AS 2;
