@@ -9,9 +9,9 @@ import numpy as np
 from w2s_core.offline.rows import OFFLINE
 from w2s_core.offline.world import World
 
-N_ASKED, N_ANSWERED = (2, 3), (1, 2)
-"""Words of the question and of a completion: of both completions alike, so that their length says nothing, and few, so
-that the rare words count."""
+N_ASKED, N_ANSWERED = (3, 6), (1, 1)
+"""Words of the question and of a completion: of both completions alike, so that their length says nothing, and one, so
+that a model has to know it."""
 
 
 def _answered(world: World, rng: np.random.Generator) -> tuple[str, str, str]:
