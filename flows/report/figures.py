@@ -53,7 +53,9 @@ def write_figures(results: Path, grid: str, folder: Path, names: Sequence[str] =
             svg = vl_convert.vegalite_to_svg(drawn, vl_version=VEGA_LITE)
             vectors.write_text(svg, encoding="utf-8")
             image = io.BytesIO(vl_convert.svg_to_png(svg, scale=SCALE))
-            Image.open(image).convert("RGB").quantize(N_COLORS).save(pixels, optimize=True)
+            whole = Image.open(image).convert("RGB")
+            # By coverage, so that the colour of few points is not lost.
+            whole.quantize(N_COLORS, Image.Quantize.MAXCOVERAGE).save(pixels, optimize=True)
             written += [vectors, pixels]
     except OSError as error:
         raise UsageError(f"cannot write figures to {folder}: {error.strerror or error}") from error
