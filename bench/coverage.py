@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 from scipy.stats import norm
 
-from artifacts.results.build import sql
+from artifacts.results.landing import sql
 
 WEAK, CEILING = 0.65, 0.9
 N_ROWS = (500, 1_000)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from artifacts.results.build import sql
+from artifacts.results.landing import sql
 from tests.toy_grid import ToyGrid, built, rights, rows
 
 
