@@ -243,7 +243,7 @@ def _place(spec: Spec, specs: Mapping[str, Spec], ladder: list[str], after: tupl
 def _data_source(config: GridConfig, name: str, revisions: Revisions) -> DataSource:
     try:
         dataset = DATASETS.get(name)
-        limits = dataset.max_chars, dataset.setting
+        limits = dataset.max_chars, dataset.asked
         if config.source == "offline":
             return DataSource({"kind": "offline", "world": config.world.model_dump()}, {}, *limits)
         if config.source == "hub":

@@ -36,6 +36,8 @@ class Tokens:
     """Examples that lost their beginning."""
     n_views: int = 1
     """V."""
+    n_asked: np.ndarray | None = None
+    """[N] int64, how many tokens of each example come before its answer; None: it has none."""
     longest: np.ndarray = field(init=False)
     """[N] int64, tokens of the longest sequence of each example."""
 
@@ -114,6 +116,42 @@ def tokenize(
         ids = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.int32)
     offsets = np.concatenate([[0], lengths.ravel().cumsum()])
     return Tokens(ids, offsets, n_truncated, len(whole))
+
+
+def tokenize_answers(rows: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int, scratch: Path) -> Tokens:
+    """Tokenize what rows show as ``prompt``, and after a space as ``answer``, which the end of text follows.
+
+    A sequence begins as a text does. Where it does not fit, the prompt loses its beginning; the answer is never cut.
+
+    Raises:
+        DataError: the tokenizer has no end of text, or an answer leaves no room for any token before it.
+    """
+    if tokenizer.eos_token_id is None:
+        raise DataError("the model's tokenizer has no end of text, without which an answer does not end")
+    prefix, _ = _special_tokens(tokenizer)
+    n_asked, lengths = np.empty(len(rows), np.int64), np.empty(len(rows), np.int64)
+    n_truncated = row = 0
+    with tempfile.TemporaryFile(dir=scratch) as file:
+        for shown in rows.shown():
+            prompts = _encode(tokenizer, shown["prompt"])
+            answers = _encode(tokenizer, [f" {answer}" for answer in shown["answer"]])
+            for prompt, answer in zip(prompts, answers, strict=True):
+                room = max_length - len(prefix) - len(answer) - 1
+                kept = prompt[max(len(prompt) - room, 0) :] if room > 0 else []
+                asked = [*prefix, *kept]
+                if not asked or len(asked) + len(answer) + 1 > max_length:
+                    raise DataError(
+                        f"row {rows.ids[row]!r}: its answer makes {len(answer)} tokens and the end of text, which leaves "
+                        f"no room before them in the {max_length} of the model; raise its max_length (if it can read "
+                        "more)"
+                    )
+                file.write(np.array([*asked, *answer, tokenizer.eos_token_id], np.int32).tobytes())
+                n_asked[row], lengths[row] = len(asked), len(asked) + len(answer) + 1
+                n_truncated += len(kept) < len(prompt)
+                row += 1
+        file.flush()
+        ids = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.int32)
+    return Tokens(ids, np.concatenate([[0], lengths.cumsum()]), n_truncated, n_asked=n_asked)
 
 
 def _encode(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
