@@ -33,6 +33,8 @@ ALLOWED = {
 LAZY = {
     ("w2s_core/data/cards.py", "yaml"),
     ("w2s_core/data/hub.py", "datasets"),
+    ("w2s_core/data/moves.py", "chess"),
+    ("w2s_core/offline/moves.py", "chess"),
     ("w2s_core/methods/topology.py", "networkx"),
     ("w2s_core/training/optimizers.py", "bitsandbytes"),
     ("tasks/clusters/on_dask.py", "dask"),

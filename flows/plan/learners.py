@@ -102,6 +102,8 @@ class Learner(NamedTuple):
     """Learns from the labels."""
     ceiling: Callable[[Lesson, Any], Answers] | None = None
     """The same with the truth for labels; None: a finetuned model, whatever the method."""
+    needs_classes: bool = True
+    """Whether labels have to be probabilities of classes; else they may be texts."""
 
 
 LEARNERS: Registry[Learner] = Registry(
@@ -210,4 +212,4 @@ def _student(lesson: Lesson, spec: Finetune) -> Answers:
     )
 
 
-LEARNERS.register("finetune", Learner(Finetune, _student))
+LEARNERS.register("finetune", Learner(Finetune, _student, needs_classes=False))

@@ -58,6 +58,16 @@ def with_answers(rows: Rows, answers: np.ndarray) -> Rows:
     return replace(rows, shown=shown)
 
 
+def after(rows: Rows, before: str) -> Rows:
+    """``rows``, whose prompts follow another text."""
+
+    def shown() -> Iterator[Shown]:
+        for some in rows.shown():
+            yield {**some, "prompt": [before + prompt for prompt in some["prompt"]]}
+
+    return replace(rows, shown=shown)
+
+
 def texts(values: list[str]) -> np.ndarray:
     """[N] of texts, of any length."""
     found = np.empty(len(values), object)

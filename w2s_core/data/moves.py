@@ -6,7 +6,6 @@ section 4.1, ask for the first move alone.
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -35,9 +34,10 @@ def rules() -> Any:
         DataError: it is not installed.
     """
     try:
-        return importlib.import_module("chess")
+        import chess
     except ModuleNotFoundError:
         raise DataError(NOT_INSTALLED) from None
+    return chess
 
 
 def board_of(about: str) -> chess.Board:
@@ -139,8 +139,9 @@ FORMS.register("san", AnswerForm(normal=in_uci, written=in_san, is_right=solves,
 
 
 def _puzzle(row: RawRow, draw: Draw) -> list[TextExample]:
+    chess = rules()
     try:
-        board = rules().Board(row["FEN"])
+        board = chess.Board(row["FEN"])
         # The first move is the opponent's, the position is the one after it.
         first, *solution = row["Moves"].split()
         board.push_uci(first)

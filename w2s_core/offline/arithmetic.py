@@ -15,7 +15,7 @@ from w2s_core.offline.world import World, below
 LARGEST = 5
 """Of the two digits."""
 
-N_WORDS = (1, 2)
+N_WORDS = (2, 2)
 """Before the sum: they tell questions apart, of which there would be few."""
 
 

@@ -235,6 +235,7 @@ VIEWS.register(
     View(
         shows={"prompt": pa.string(), "answer": pa.string(), "about": pa.string()},
         n_classes=1,
+        truth="answer",
         cut="prompt",
         lengths=lengths,
         text=text,

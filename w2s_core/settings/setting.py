@@ -77,6 +77,8 @@ class View:
     """The columns of rows besides those that all have, in the order in which an example has their values."""
     n_classes: int = 2
     """Of which the truth is one, and which ``prepare`` balances; 1: the truth is a text."""
+    truth: str | None = None
+    """The one of them that is the right answer, which who labels is not shown; None: the truth is a class."""
     cut: str | None
     """The one of them that loses its beginning where a model reads less; the others are never cut."""
     lengths: Callable[[Shown], list[int]]
