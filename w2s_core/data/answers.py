@@ -1,4 +1,4 @@
-"""Answers that are texts, as Parquet files hold them: labels by example id, and predictions. Texts are in normal form."""
+"""Answers that are texts, in normal form, as Parquet files hold them: labels by example id, and predictions."""
 
 from __future__ import annotations
 

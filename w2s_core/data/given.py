@@ -78,7 +78,9 @@ def _read(path: Path, label: str) -> pa.Table:
             table = pq.read_table(path)
         elif path.suffix == ".csv":
             # An id or an answer of digits only is text all the same.
-            table = csv.read_csv(path, convert_options=csv.ConvertOptions(column_types={"id": pa.string(), "answer": pa.string()}))
+            table = csv.read_csv(
+                path, convert_options=csv.ConvertOptions(column_types={"id": pa.string(), "answer": pa.string()})
+            )
         else:
             raise DataError(f"{path}: labels are read from .csv and .parquet files")
     except (pa.ArrowInvalid, OSError) as error:

@@ -6,6 +6,7 @@ section 4.1, ask for the first move alone.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -104,7 +105,7 @@ def puzzle_metrics(said: Sequence[Said]) -> Mapping[str, float | None]:
     ratings = [json.loads(one.about).get("rating") for one in said]
     edges = [0, *BANDS, None]
     by_rating = {}
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in itertools.pairwise(edges):
         name = f"{low}_up" if high is None else f"{low}_{high}"
         right = [
             one.is_right

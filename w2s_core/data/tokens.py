@@ -118,17 +118,26 @@ def tokenize(
     return Tokens(ids, offsets, n_truncated, len(whole))
 
 
-def tokenize_answers(rows: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int, scratch: Path) -> Tokens:
+def tokenize_answers(
+    rows: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int, scratch: Path, longest_answer: int
+) -> Tokens:
     """Tokenize what rows show as ``prompt``, and after a space as ``answer``, which the end of text follows.
 
-    A sequence begins as a text does. Where it does not fit, the prompt loses its beginning; the answer is never cut.
+    A sequence begins as a text does. Where it does not fit with the longest answer in the place of its own, the prompt
+    loses its beginning: what is left of it says nothing of the answer, and any other can follow. A longer answer, such
+    as a supervisor gives that does not end, loses its own end.
+
+    Args:
+        longest_answer: in tokens, the end of text among them.
 
     Raises:
-        DataError: the tokenizer has no end of text, or an answer leaves no room for any token before it.
+        DataError: the tokenizer has no end of text, or the longest answer leaves no room for a token before it.
     """
     if tokenizer.eos_token_id is None:
         raise DataError("the model's tokenizer has no end of text, without which an answer does not end")
     prefix, _ = _special_tokens(tokenizer)
+    if (least := max(len(prefix), 1) + longest_answer) > max_length:
+        raise DataError(f"answers take up to {longest_answer} tokens; raise the model's max_length to {least} or more")
     n_asked, lengths = np.empty(len(rows), np.int64), np.empty(len(rows), np.int64)
     n_truncated = row = 0
     with tempfile.TemporaryFile(dir=scratch) as file:
@@ -136,18 +145,14 @@ def tokenize_answers(rows: Rows, tokenizer: PreTrainedTokenizerBase, max_length:
             prompts = _encode(tokenizer, shown["prompt"])
             answers = _encode(tokenizer, [f" {answer}" for answer in shown["answer"]])
             for prompt, answer in zip(prompts, answers, strict=True):
-                room = max_length - len(prefix) - len(answer) - 1
+                room = max_length - len(prefix) - longest_answer
                 kept = prompt[max(len(prompt) - room, 0) :] if room > 0 else []
-                asked = [*prefix, *kept]
-                if not asked or len(asked) + len(answer) + 1 > max_length:
-                    raise DataError(
-                        f"row {rows.ids[row]!r}: its answer makes {len(answer)} tokens and the end of text, which leaves "
-                        f"no room before them in the {max_length} of the model; raise its max_length (if it can read "
-                        "more)"
-                    )
-                file.write(np.array([*asked, *answer, tokenizer.eos_token_id], np.int32).tobytes())
-                n_asked[row], lengths[row] = len(asked), len(asked) + len(answer) + 1
-                n_truncated += len(kept) < len(prompt)
+                said = answer[: longest_answer - 1]
+                # Where nothing else is before an answer, the end of another text is.
+                asked = [*prefix, *kept] or [tokenizer.eos_token_id]
+                file.write(np.array([*asked, *said, tokenizer.eos_token_id], np.int32).tobytes())
+                n_asked[row], lengths[row] = len(asked), len(asked) + len(said) + 1
+                n_truncated += len(kept) < len(prompt) or len(said) < len(answer)
                 row += 1
         file.flush()
         ids = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.int32)

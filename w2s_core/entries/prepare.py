@@ -213,9 +213,7 @@ def _balanced(rows: list[Row], max_majority: float, dropped: Counter[str]) -> li
     return kept
 
 
-def _split_train(
-    name: str, rows: list[Row], data: Mapping[str, Any], seed: int, n_classes: int
-) -> dict[str, Split]:
+def _split_train(name: str, rows: list[Row], data: Mapping[str, Any], seed: int, n_classes: int) -> dict[str, Split]:
     n_weak, n_parts = round(data["n_train"] * data["weak_fraction"]), data["n_parts"]
     n_student = data["n_train"] - n_weak
     # Of equal size: what a division leaves is used nowhere.

@@ -25,9 +25,7 @@ def train_gt(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: 
     """Finetune a model on ground truth: a supervisor, or a ceiling, or both."""
     answers = SETTINGS.get(params["setting"]).answers(params)
     rows, validation = read_rows(inputs["train"]), read_rows(inputs["validation"])
-    metrics, _ = _train(
-        params, inputs, out, watch, rows, answers.truth(rows), validation, answers.truth(validation)
-    )
+    metrics, _ = _train(params, inputs, out, watch, rows, answers.truth(rows), validation, answers.truth(validation))
     return metrics
 
 

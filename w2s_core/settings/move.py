@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from w2s_core.models.classifier import Classifier
 
-LONGEST = 16
-"""W. A move takes at most eight, letter by letter."""
+LONGEST = 12
+"""W, with the end of text. A move takes at most eight besides, letter by letter."""
 
 SURE = -1e-9
 """The log-probability past which an answer has no gradient any more: that of all other texts would be lost to
@@ -47,7 +47,7 @@ CONTRADICTIONS = Limits(0.01, 0.1)
 
 def encode(rows: Rows, reader: Reader, scratch: Path) -> Tokens:
     """Prompt and answer as one sequence, which the end of text follows."""
-    return tokenize_answers(rows, reader.tokenizer, reader.max_length, scratch)
+    return tokenize_answers(rows, reader.tokenizer, reader.max_length, scratch, LONGEST)
 
 
 def _places(tokens: Tokens, portion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -120,7 +120,9 @@ class Texts:
 
     def said(self, found: np.ndarray, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
         """Of tokens, [N, W] int64; a negative one ends them."""
-        decoded = tokenizer.batch_decode([ids[ids >= 0].tolist() for ids in found.astype(int)], skip_special_tokens=True)
+        decoded = tokenizer.batch_decode(
+            [ids[ids >= 0].tolist() for ids in found.astype(int)], skip_special_tokens=True
+        )
         # Who was not trained to end goes on with another line.
         return self._normal([text.strip().partition("\n")[0] for text in decoded], rows)
 

@@ -56,7 +56,7 @@ def test_a_puzzle_without_a_move_of_ours_is_none() -> None:
 
 @pytest.mark.parametrize("change", [{"Moves": "c6d5 e1e7e8"}, {"Moves": "a1a2 e1e8"}, {"FEN": "nothing"}])
 def test_a_row_that_breaks_the_rules_is_refused_with_its_moves(change: dict[str, str]) -> None:
-    with pytest.raises(DataError, match="FEN .* with the moves"):
+    with pytest.raises(DataError, match=r"FEN .* with the moves"):
         example("lichess_puzzles", {**ROW, **change})
 
 
@@ -144,7 +144,9 @@ def test_puzzles_of_one_game_or_position_are_in_one_split(tmp_path: Path) -> Non
     metrics = prepare({**params, "data_seed": 0, "data": data}, inputs, tmp_path / "out", Silent())
     # Of 25 rows, those of the test file, the other puzzle of the first game, and the first position again.
     assert metrics["train_usable"] == 18
-    splits = [pq.read_table(tmp_path / "out" / f"{split}.parquet") for split in ("weak_train", "transfer_train", "test")]
+    splits = [
+        pq.read_table(tmp_path / "out" / f"{split}.parquet") for split in ("weak_train", "transfer_train", "test")
+    ]
     groups = [set(table["group"].to_pylist()) for table in splits]
     assert not groups[0] & groups[1] | groups[1] & groups[2] | groups[0] & groups[2]
 

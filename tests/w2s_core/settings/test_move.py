@@ -127,17 +127,29 @@ def test_decoding_with_a_cache_beside_others_is_decoding_alone_without(model: Cl
 
 
 def test_what_is_decoded_does_not_depend_on_the_answer_that_is_shown(model: Classifier) -> None:
-    one = predict_tokens(Forward(MOVE, model, encoded(rows_of(["a 3 ="] * 2, ["4", "1 2 3 4"]), model)), Silent())
+    one = predict_tokens(
+        Forward(MOVE, model, encoded(rows_of(["a " * 40 + "3 ="] * 2, ["4", "1 2 3 4 5 6"]), model)), Silent()
+    )
     assert one[0].tolist() == one[1].tolist()
 
 
 def test_a_long_prompt_loses_its_beginning_and_an_answer_nothing(model: Classifier) -> None:
-    tokens = encoded(rows_of(["1 " * 50 + "2 ="], ["34"]), model)
-    assert len(tokens.ids) == LENGTH
+    tokens = encoded(rows_of(["1 " * 50 + "2 =", "1 " * 50 + "2 ="], ["34", "5"]), model)
+    assert tokens.n_asked.tolist() == [LENGTH - MOVE.n_decoded] * 2
+    assert tokens.n_truncated == 2
+    assert model.tokenizer.decode(tokens.ids).split()[-4:] == ["2", "=", "5", "<eos>"]
+
+
+def test_an_answer_that_does_not_end_loses_its_own_end(model: Classifier) -> None:
+    tokens = encoded(rows_of(["1 ="], ["1 " * 20]), model)
+    assert len(tokens.ids) == tokens.n_asked[0] + MOVE.n_decoded
     assert tokens.n_truncated == 1
-    assert model.tokenizer.decode(tokens.ids).split()[-5:] == ["2", "=", "3", "4", "<eos>"]
-    with pytest.raises(DataError, match="leaves no room"):
-        encoded(rows_of(["1 ="], ["1 " * LENGTH]), model)
+
+
+def test_a_model_that_has_no_room_for_answers_is_refused(model: Classifier) -> None:
+    model.max_length = MOVE.n_decoded
+    with pytest.raises(DataError, match="raise the model's max_length to 13 or more"):
+        encoded(rows_of(["1 ="], ["2"]), model)
 
 
 def test_a_language_model_is_saved_and_loaded_with_its_head(model: Classifier, tmp_path: Path) -> None:
