@@ -1,7 +1,6 @@
 """Chess puzzles, of which the first move of the solution is asked for; offline counterpart: ``offline.moves``.
 
-Rules are the package ``chess``'s, which only these datasets need: it is imported where a board is. Burns et al. 2023,
-section 4.1, ask for the first move alone.
+Burns et al. 2023, section 4.1, ask for the first move alone. The rules are in ``w2s_core.rules``.
 """
 
 from __future__ import annotations
@@ -10,35 +9,21 @@ import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from w2s_core.data.datasets import DATASETS, Dataset, Draw, Label, RawRow, TextExample
 from w2s_core.data.forms import FORMS, AnswerForm, Said, only_the_truth
 from w2s_core.errors import DataError
+from w2s_core.rules import gives_mate, legal_move, rules
 
 if TYPE_CHECKING:
     import chess
-
-NOT_INSTALLED = "chess puzzles need the package chess (GPL-3.0): pip install 'w2s[chess]'"
 
 BANDS = (1_200, 1_600, 2_000)
 """Ratings between which puzzles are scored apart."""
 
 N_OPENING = 20
 """Half-moves by which a game is told from others where it has no name: two puzzles of one game share them."""
-
-
-def rules() -> Any:
-    """The package ``chess``.
-
-    Raises:
-        DataError: it is not installed.
-    """
-    try:
-        import chess
-    except ModuleNotFoundError:
-        raise DataError(NOT_INSTALLED) from None
-    return chess
 
 
 def board_of(about: str) -> chess.Board:
@@ -78,17 +63,6 @@ def in_san(answer: str, about: str) -> str:
     return answer if move is None else board.san(move)
 
 
-def gives_mate(answer: str, board: chess.Board) -> bool:
-    """Whether a legal move in UCI ends the game at once."""
-    move = _legal(answer, board)
-    if move is None:
-        return False
-    board.push(move)
-    is_mate = board.is_checkmate()
-    board.pop()
-    return is_mate
-
-
 def solves(answer: str, truth: str, about: str) -> bool:
     """Whether it is the solution's first move; where that is mate, any mate, as the puzzle site has it."""
     if only_the_truth(answer, truth, about):
@@ -100,7 +74,7 @@ def solves(answer: str, truth: str, about: str) -> bool:
 def puzzle_metrics(said: Sequence[Said]) -> Mapping[str, float | None]:
     """How often an answer is a legal move, and the very move of the solution; of mates in one; by rating."""
     boards = [board_of(one.about) for one in said]
-    legal = [_legal(one.answer, board) is not None for one, board in zip(said, boards, strict=True)]
+    legal = [legal_move(one.answer, board) is not None for one, board in zip(said, boards, strict=True)]
     mates = [one for one, board in zip(said, boards, strict=True) if gives_mate(one.truth, board)]
     ratings = [json.loads(one.about).get("rating") for one in said]
     edges = [0, *BANDS, None]
@@ -121,14 +95,6 @@ def puzzle_metrics(said: Sequence[Said]) -> Mapping[str, float | None]:
         "exact_mates": _share([one.answer == one.truth for one in mates]),
         **by_rating,
     }
-
-
-def _legal(answer: str, board: chess.Board) -> chess.Move | None:
-    try:
-        move = board.parse_uci(answer)
-    except ValueError:
-        return None
-    return move or None
 
 
 def _share(found: Sequence[bool]) -> float | None:

@@ -128,7 +128,7 @@ def import_labels(params: dict[str, Any], inputs: dict[str, Path], out: Path, wa
     quality: dict[str, Any] = {}
     for split in LABELLED:
         answers.write(out / f"{split}.parquet", rows[split].ids, given[split])
-        quality |= answers.quality(given[split], rows[split], view, split)
+        quality |= answers.quality(given[split], rows[split], view.lure, split)
     return quality
 
 
@@ -137,4 +137,4 @@ def judge(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Wat
     rows = read_rows(inputs["test"])
     answers, view = SETTINGS.get(params["setting"]).answers(params), VIEWS.get(params["setting"])
     said = answers.read(inputs["labels"], rows.ids)
-    return answers.score(out / "predictions.parquet", rows, read_groups(inputs["test"]), said, view)
+    return answers.score(out / "predictions.parquet", rows, read_groups(inputs["test"]), said, view.metrics)

@@ -25,7 +25,7 @@ def weak_labels(params: dict[str, Any], inputs: dict[str, Path], out: Path, watc
         rows = read_rows(inputs[split])
         labels = answers.said(predict(setting, classifier, rows, watch), rows, classifier.tokenizer)
         answers.write(out / f"{split}.parquet", rows.ids, labels)
-        quality |= answers.quality(labels, rows, view, split)
+        quality |= answers.quality(labels, rows, view.lure, split)
     return quality
 
 
@@ -35,4 +35,4 @@ def score(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Wat
     answers, classifier = setting.answers(params), load(inputs["model"])
     rows = read_rows(inputs["test"])
     said = answers.said(predict(setting, classifier, rows, watch), rows, classifier.tokenizer)
-    return answers.score(out / "predictions.parquet", rows, read_groups(inputs["test"]), said, view)
+    return answers.score(out / "predictions.parquet", rows, read_groups(inputs["test"]), said, view.metrics)

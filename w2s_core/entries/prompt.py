@@ -91,7 +91,7 @@ def _texts(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Wa
         ]
         labels = texts([Counter(of_row).most_common(1)[0][0] for of_row in zip(*said, strict=True)])
         answers.write(out / f"{split}.parquet", rows.ids, labels)
-        metrics |= answers.quality(labels, rows, view, split)
+        metrics |= answers.quality(labels, rows, view.lure, split)
     return metrics
 
 

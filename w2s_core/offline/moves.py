@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from w2s_core.data.moves import gives_mate, rules
 from w2s_core.offline.rows import OFFLINE
 from w2s_core.offline.world import World, below
+from w2s_core.rules import gives_mate, rules
 
 if TYPE_CHECKING:
     import chess

@@ -7,20 +7,24 @@ C classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from w2s_core.data.given import read_given
-from w2s_core.data.rows import Rows, each, read_weak_probs, two_classes, write_predictions, write_weak_probs
+from w2s_core.data.rows import Rows, Shown, each, read_weak_probs, two_classes, write_predictions, write_weak_probs
 from w2s_core.metrics import accuracy, auroc, brier, certainty, ece, harden, label_quality
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from w2s_core.settings.setting import View
+
+Lure = Callable[[Shown], Sequence[float]]
+"""``View.lure``."""
+Metrics = Callable[[Rows, np.ndarray], Mapping[str, float | None]]
+"""``View.metrics``."""
 
 
 class Lesson(NamedTuple):
@@ -61,10 +65,10 @@ class Answers(Protocol):
     def given(self, path: Path, rows: Mapping[str, Rows]) -> dict[str, np.ndarray]:
         """The labels of each split, from a file of the user's."""
 
-    def quality(self, labels: np.ndarray, rows: Rows, view: View, split: str) -> dict[str, float | None]:
+    def quality(self, labels: np.ndarray, rows: Rows, lure: Lure, split: str) -> dict[str, float | None]:
         """What labels of a split are worth, by names that end with the split's."""
 
-    def score(self, path: Path, rows: Rows, groups: list[str], answers: np.ndarray, view: View) -> dict[str, Any]:
+    def score(self, path: Path, rows: Rows, groups: list[str], answers: np.ndarray, metrics: Metrics) -> dict[str, Any]:
         """Write predictions, and say how good they are."""
 
 
@@ -110,11 +114,11 @@ class Classes:
         """See ``Answers``."""
         return read_given(path, {split: of.ids for split, of in rows.items()})
 
-    def quality(self, labels: np.ndarray, rows: Rows, view: View, split: str) -> dict[str, float | None]:
+    def quality(self, labels: np.ndarray, rows: Rows, lure: Lure, split: str) -> dict[str, float | None]:
         """See ``Answers``."""
-        return label_quality(labels, rows.gt_labels, list(each(rows, view.lure)), split)
+        return label_quality(labels, rows.gt_labels, list(each(rows, lure)), split)
 
-    def score(self, path: Path, rows: Rows, groups: list[str], answers: np.ndarray, view: View) -> dict[str, Any]:
+    def score(self, path: Path, rows: Rows, groups: list[str], answers: np.ndarray, metrics: Metrics) -> dict[str, Any]:
         """See ``Answers``."""
         write_predictions(path, rows, groups, answers)
         return {
@@ -123,7 +127,7 @@ class Classes:
             "auroc": auroc(answers, rows.gt_labels),
             "brier": brier(answers, rows.gt_labels),
             "ece": ece(answers, rows.gt_labels),
-            **view.metrics(rows, answers),
+            **metrics(rows, answers),
         }
 
 

@@ -23,7 +23,7 @@ from w2s_core.data.given import read_given_answers
 from w2s_core.data.rows import Rows, Shown, each
 from w2s_core.data.sampling import Row
 from w2s_core.data.tokens import Tokens, tokenize_answers
-from w2s_core.settings.answers import Answers, Lesson, share
+from w2s_core.settings.answers import Answers, Lesson, Lure, Metrics, share
 from w2s_core.settings.setting import LEAKS, SETTINGS, VIEWS, Reader, Setting, View
 
 if TYPE_CHECKING:
@@ -152,13 +152,13 @@ class Texts:
         found = read_given_answers(path, {split: of.ids for split, of in rows.items()})
         return {split: self._normal(found[split], of) for split, of in rows.items()}
 
-    def quality(self, labels: np.ndarray, rows: Rows, view: View, split: str) -> dict[str, float | None]:
+    def quality(self, labels: np.ndarray, rows: Rows, lure: Lure, split: str) -> dict[str, float | None]:
         """How often they are right."""
         said = self._all(labels, rows)
         about = {f"{name}_{split}": value for name, value in self._form.metrics(said).items()}
         return {f"accuracy_{split}": share([one.is_right for one in said]), **about}
 
-    def score(self, path: Path, rows: Rows, groups: list[str], answers: np.ndarray, view: View) -> dict[str, Any]:
+    def score(self, path: Path, rows: Rows, groups: list[str], answers: np.ndarray, metrics: Metrics) -> dict[str, Any]:
         """See ``Answers``."""
         said = self._all(answers, rows)
         is_right = np.array([one.is_right for one in said], bool)
@@ -190,6 +190,11 @@ def lengths(shown: Shown) -> list[int]:
 def text(shown: Shown) -> list[str]:
     """The prompt: what a model is asked."""
     return list(shown["prompt"])
+
+
+def answer_starts(shown: Shown) -> list[int]:
+    """There is none: the right one is the label."""
+    return [0] * len(shown["prompt"])
 
 
 def lure(shown: Shown) -> list[int]:
@@ -242,6 +247,7 @@ VIEWS.register(
         lengths=lengths,
         text=text,
         documents=text,
+        answer_starts=answer_starts,
         lure=lure,
     ),
 )

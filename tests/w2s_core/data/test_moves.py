@@ -15,11 +15,12 @@ chess = pytest.importorskip("chess")
 from w2s_core.config import WorldConfig  # noqa: E402
 from w2s_core.data.datasets import DATASETS, TextExample  # noqa: E402
 from w2s_core.data.forms import FORMS, Said  # noqa: E402
-from w2s_core.data.moves import NOT_INSTALLED, board_of, gives_mate, puzzle_metrics  # noqa: E402
+from w2s_core.data.moves import board_of, puzzle_metrics  # noqa: E402
 from w2s_core.entries.prepare import prepare  # noqa: E402
 from w2s_core.errors import DataError  # noqa: E402
 from w2s_core.offline.moves import solution  # noqa: E402
 from w2s_core.offline.rows import raw_rows  # noqa: E402
+from w2s_core.rules import NOT_INSTALLED, gives_mate  # noqa: E402
 from w2s_core.watch import Silent  # noqa: E402
 
 UCI, SAN = FORMS.get("uci"), FORMS.get("san")
