@@ -1,9 +1,9 @@
 """Weak-to-strong on real rows and real encoders: an untrained model, and encoders of 17M, 23M and 110M parameters.
 
-Each loss with soft, hardened and calibrated labels, a probe, and early stopping. Writes a grid beside the home and runs it;
-killed and started again, it goes on.
+Each loss with soft, hardened and calibrated labels, a probe, and early stopping. Writes a grid beside the home and runs
+it; killed and started again, it goes on.
 
-Run: python bench/real_rows.py ROWS MODELS [--datasets sst2,boolq] [--seeds 0,1,2] [--n-train 4000] [--without encoder-110m]
+Run: python bench/real_rows.py ROWS MODELS [--datasets A,B] [--seeds 0,1] [--n-train 4000] [--without encoder-110m]
 where ROWS holds <dataset>/{train,test}.parquet in the Hub's columns, and MODELS is what bench/weights.py made.
 """
 
