@@ -15,8 +15,7 @@ from w2s_core.stages import LABELLED
 
 
 class LabelsSpec(Spec):
-    """Labels from a file with columns id and prob, P(class 1), or answer, a text, for all rows that
-    `w2s show DATASET --ids` lists."""
+    """Labels from a file of id and prob, P(class 1), or answer, for all rows of `w2s show DATASET --ids`."""
 
     kind: Literal["labels"] = "labels"
     path: str = Field(min_length=1, description="CSV or Parquet; {dataset} in it stands for the dataset's name.")
