@@ -111,7 +111,7 @@ def test_missing_results_say_what_to_do(tmp_path: Path) -> None:
 
 def test_damaged_results_say_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "results.duckdb").write_bytes(b"no database" * 1000)
-    assert "delete it" in refusal(tmp_path / "results.duckdb", "FROM scores")
+    assert "w2s results rebuild" in refusal(tmp_path / "results.duckdb", "FROM scores")
 
 
 def test_pgr_table_has_pairs_in_the_order_of_the_ladder(results: Path) -> None:
