@@ -106,6 +106,10 @@ def _land_on_copy(
     A copy is to DuckDB the same database: a log that a writer of the old version leaves would be taken for that of the
     new one. So nobody may write to it until it is replaced, and one to which somebody does is not copied.
 
+    DuckDB's readers open a file twice, for its header and for its blocks, and may find the old version's header and the
+    new one's blocks. So the new version keeps all blocks of the old one: a checkpoint overwrites none that the last one
+    used, and there is only one, at the end; what it cuts off is put back, beyond what the new header counts.
+
     Args:
         old: keeps writers away until it is closed.
     """
@@ -123,7 +127,9 @@ def _land_on_copy(
         with _writing(new) as connection:
             if not _is_ours(connection, written_ns) or _is_sparse(connection):
                 return False
+            connection.execute("SET checkpoint_threshold = '1TB'")
             _land(connection, store, kinds, stop, at)
+        _copy(source, new, begin=new.stat().st_size)
     except (duckdb.Error, Outdated) as error:
         if files.is_full(error):
             raise
@@ -174,16 +180,17 @@ def _version() -> str:
     return digest.hexdigest()
 
 
-def _copy(source: BinaryIO, new: Path) -> None:
-    """Copy the file, by sharing its blocks where the file system can."""
-    with new.open("wb") as target:
+def _copy(source: BinaryIO, new: Path, begin: int = 0) -> None:
+    """Copy the file from an offset on, by sharing its blocks where the file system can."""
+    with new.open("r+b" if begin else "wb") as target:
+        source.seek(begin)
+        target.seek(begin)
         try:
             while os.copy_file_range(source.fileno(), target.fileno(), MOST_BYTES):
                 pass
         except (OSError, AttributeError):  # there are file systems, and systems, that cannot
-            source.seek(0)
-            target.truncate(0)
-            target.seek(0)
+            source.seek(begin)
+            target.seek(begin)
             shutil.copyfileobj(source, target)
 
 
