@@ -58,6 +58,7 @@ class Interrupts:
         """The first that came."""
         self._acts: list[Act] = []
         self._n_put_off = 0
+        self._is_at_prompt = False
         self._is_due = False
 
     @property
@@ -112,6 +113,15 @@ class Interrupts:
             raise KeyboardInterrupt
 
     @contextlib.contextmanager
+    def at_a_prompt(self) -> Iterator[None]:
+        """Let Ctrl-C raise ``KeyboardInterrupt`` in this block, and mean no more: who types takes a line back by it."""
+        self._is_at_prompt = True
+        try:
+            yield
+        finally:
+            self._is_at_prompt = False
+
+    @contextlib.contextmanager
     def at_the_end(self, act: Act) -> Iterator[None]:
         """Do ``act`` if the process has to end at once while the block lasts."""
         self._acts.append(act)
@@ -131,7 +141,12 @@ class Interrupts:
         timer.daemon = True
         timer.start()
 
+    def _takes_back(self, number: int) -> bool:
+        return self._is_at_prompt and number == signal.SIGINT
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._takes_back(number):
+            raise KeyboardInterrupt
         if self.signal is None:
             self.signal = number
             self._is_due = self._n_put_off > 0
@@ -140,6 +155,8 @@ class Interrupts:
 
     def _watch(self, heard: int) -> None:
         first = os.read(heard, 1)
+        while first and self._takes_back(first[0]):
+            first = os.read(heard, 1)
         if first:
             STOP.set()
             is_early = bool(select.select([heard], [], [], grace_s())[0])
