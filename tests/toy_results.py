@@ -39,12 +39,12 @@ def made_results(root: Path) -> Path:
             _Cell(grid, draws, dataset, hard, seed, gain=0.9 - 0.4 * place).add()
     grid.audit("fail")
     # Of former code, whose node is the same: it had less right.
-    for code, right in (("1" * 64, 0.61), ("0" * 64, 0.66)):
+    for code, right, day in (("1" * 64, 0.61, "04"), ("0" * 64, 0.66, "05")):
         key = grid.publish(
             "score",
             {"predictions": pa.table({"id": ["a"], "prob": [0.9], "gt_label": [1]})},
             {"dataset": "boolq", "kind": "gt", "model": "tiny", "seed": 0, "half": "weak_train", "split": "test"},
-            {"n": 240, "accuracy": right}, node="c" * 64, code=code, started=f"2026-01-0{5 - int(code[0])}T00:00:00+00:00",
+            {"n": N_ROWS, "accuracy": right}, node="c" * 64, code=code, started=f"2026-01-{day}T00:00:00+00:00",
         )  # fmt: skip
         if code[0] == "1":
             del grid.nodes[key]
@@ -88,7 +88,14 @@ class _Cell:
         self._pair("small", "large", f"xent of {ENSEMBLE}", mean, score["small"], ceiling["large"], given)
 
     def _pair(
-        self, weak: str, strong: str, method: str, labels: list[float], score: str, ceiling: str, given: str | None = None
+        self,
+        weak: str,
+        strong: str,
+        method: str,
+        labels: list[float],
+        score: str,
+        ceiling: str,
+        given: str | None = None,
     ) -> None:
         """A student that learns from ``labels``, by row above 0 where they are right and by how much."""
         bold = self.gain if method == "logconf" else 0.0
@@ -160,7 +167,10 @@ class _Cell:
         certainty = sum(abs(_prob(value, 1) - 0.5) for value in odds) / N_ROWS
         of_test = {"accuracy_test": _share(odds), "certainty_test": certainty, "ece_test": 0.04}
         table = pa.table(
-            {"id": [f"item-{index}" for index in range(N_ROWS)], "weak_prob": [_prob(v, i % 2) for i, v in enumerate(odds)]}
+            {
+                "id": [f"item-{index}" for index in range(N_ROWS)],
+                "weak_prob": [_prob(v, i % 2) for i, v in enumerate(odds)],
+            }
         )
         labels: dict[str, JSON] = {"dataset": self.dataset, "supervisor": supervisor, "seed": self.seed}
         self.grid.publish(stage, {"test": table}, labels, {**of_test, **metrics}, seconds=5.0)

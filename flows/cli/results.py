@@ -106,14 +106,13 @@ def sql(
     format: Format = None,
     output: Output = None,
 ) -> None:
-    """Ask the results file; read-only. `w2s sql --tables` lists tables and views, "FROM columns_of('pgr')" their columns.
+    """Ask the results file; read-only. --tables lists tables and views, "FROM columns_of('pgr')" columns of one.
 
-    Examples: w2s sql "SELECT dataset, median(pgr) FROM pgr WHERE flag IS NULL GROUP BY dataset",
-    w2s sql "FROM pgr_by_pair" --output pairs.parquet
+    Example: w2s sql "SELECT dataset, median(pgr) FROM pgr WHERE flag IS NULL GROUP BY dataset"
     """
     from artifacts.results.query import run_query
-    from flows.report.tables import show
     from flows.cli.shell import ask
+    from flows.report.tables import show
 
     if (statement is not None) + tables + shell != 1:
         raise UsageError("give one of these: a statement, --tables, or --shell")

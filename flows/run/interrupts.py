@@ -58,7 +58,8 @@ class Interrupts:
         """The first that came."""
         self._acts: list[Act] = []
         self._n_put_off = 0
-        self._is_at_prompt = False
+        self._of_prompt: int | None = None
+        """Where signals other than Ctrl-C are told of while somebody types."""
         self._is_due = False
 
     @property
@@ -115,11 +116,12 @@ class Interrupts:
     @contextlib.contextmanager
     def at_a_prompt(self) -> Iterator[None]:
         """Let Ctrl-C raise ``KeyboardInterrupt`` in this block, and mean no more: who types takes a line back by it."""
-        self._is_at_prompt = True
+        self._of_prompt = signal.set_wakeup_fd(-1)
         try:
             yield
         finally:
-            self._is_at_prompt = False
+            signal.set_wakeup_fd(self._of_prompt)
+            self._of_prompt = None
 
     @contextlib.contextmanager
     def at_the_end(self, act: Act) -> Iterator[None]:
@@ -141,12 +143,11 @@ class Interrupts:
         timer.daemon = True
         timer.start()
 
-    def _takes_back(self, number: int) -> bool:
-        return self._is_at_prompt and number == signal.SIGINT
-
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._takes_back(number):
-            raise KeyboardInterrupt
+        if self._of_prompt is not None:
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
+            os.write(self._of_prompt, bytes([number]))
         if self.signal is None:
             self.signal = number
             self._is_due = self._n_put_off > 0
@@ -155,8 +156,6 @@ class Interrupts:
 
     def _watch(self, heard: int) -> None:
         first = os.read(heard, 1)
-        while first and self._takes_back(first[0]):
-            first = os.read(heard, 1)
         if first:
             STOP.set()
             is_early = bool(select.select([heard], [], [], grace_s())[0])

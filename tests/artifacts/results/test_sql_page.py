@@ -1,4 +1,4 @@
-"""``docs/sql.md`` is true: each of its statements gives the output below it, of the made results. ``make golden`` rewrites these."""
+"""``docs/sql.md`` is true: each statement gives the output below it. ``make golden`` rewrites the outputs."""
 
 from __future__ import annotations
 
