@@ -35,8 +35,8 @@ MEMORY = "512MB"
 N_THREADS = 4
 """Each has buffers of its own, and it is the stages of a run that need processors."""
 
-SPARSE_BLOCKS = 256
-"""From so many blocks on, a file of which more than half is free is written anew."""
+SPARSE_BYTES = 1 << 26
+"""From so many on, a file of which more than half is free is written anew."""
 
 
 MOST_BYTES = 1 << 30
@@ -117,7 +117,7 @@ def _land_on_copy(
     try:
         source = old.enter_context(path.open("rb"))
         fcntl.lockf(source, fcntl.LOCK_SH | fcntl.LOCK_NB)  # as DuckDB's readers do
-        written_ns = os.fstat(source.fileno()).st_mtime_ns
+        told = os.fstat(source.fileno())
         _copy(source, new)
     except OSError as error:
         if files.is_full(error):
@@ -125,7 +125,7 @@ def _land_on_copy(
         return False  # not there, or held, or on a file system without locks
     try:
         with _writing(new) as connection:
-            if not _is_ours(connection, written_ns) or _is_sparse(connection):
+            if not _is_ours(connection, told.st_mtime_ns) or _is_sparse(connection, told.st_size):
                 return False
             connection.execute("SET checkpoint_threshold = '1TB'")
             _land(connection, store, kinds, stop, at)
@@ -166,9 +166,10 @@ def _is_ours(connection: duckdb.DuckDBPyConnection, written_ns: int) -> bool:
     return written is not None and (written[0], written[1] * 10**9) == (_version(), written_ns)
 
 
-def _is_sparse(connection: duckdb.DuckDBPyConnection) -> bool:
-    sizes = connection.execute("SELECT total_blocks, free_blocks FROM pragma_database_size()").fetchone()
-    return sizes is not None and sizes[0] >= SPARSE_BLOCKS and 2 * sizes[1] > sizes[0]
+def _is_sparse(connection: duckdb.DuckDBPyConnection, size_bytes: int) -> bool:
+    """Whether more than half of a large file is free; it never gets smaller, see ``_land_on_copy``."""
+    sizes = connection.execute("SELECT used_blocks, block_size FROM pragma_database_size()").fetchone()
+    return sizes is not None and size_bytes >= SPARSE_BYTES and size_bytes > 2 * sizes[0] * sizes[1]
 
 
 def _version() -> str:

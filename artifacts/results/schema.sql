@@ -65,7 +65,8 @@ CREATE TABLE predictions (
 );
 
 -- What students of each grid's latest run are trained on.
-CREATE TABLE labels (key VARCHAR, split VARCHAR, id VARCHAR, prob DOUBLE);
+-- Of classes prob is that of class 1; labels that are texts are an answer.
+CREATE TABLE labels (key VARCHAR, split VARCHAR, id VARCHAR, prob DOUBLE, answer VARCHAR);
 
 -- What is known of the data of each audit: the newest of its kind, whichever grid made it. Facts have no verdict.
 CREATE TABLE audits (

@@ -217,26 +217,23 @@ N_HEADER_BYTES = 12_288
 """What DuckDB reads of a file before it opens it again for its blocks."""
 
 
-@pytest.mark.parametrize("n_after", [1, 6])
-def test_reader_that_has_the_header_of_the_version_before_reads_that_version(
-    n_after: int, grid: ToyGrid, tmp_path: Path
-) -> None:
-    for seed in range(5):
+def test_reader_that_has_the_header_of_the_version_before_reads_that_version(grid: ToyGrid, tmp_path: Path) -> None:
+    for seed in range(3):
         grid.pair(WEAK * 40, TRANSFER * 40, CEILING * 40, seed=seed)
     land(grid)
-    land(grid)
-    header, torn, before = grid.results.read_bytes()[:N_HEADER_BYTES], tmp_path / "torn.duckdb", rows(grid, "FROM pgr")
-    del grid.pairs[n_after:]
-    for seed in range(5, n_after):
-        grid.pair(WEAK * 40, TRANSFER * 40, CEILING * 40, seed=seed)
-    Grids(grid.store).drop("toy")
-    land(grid)
-    assert len(rows(grid, "FROM pgr")) == n_after
+    torn, sizes = tmp_path / "torn.duckdb", []
+    for n in (3, 3, 1, 1, 1):
+        header = grid.results.read_bytes()[:N_HEADER_BYTES]
+        before = rows(grid, "SELECT grid, seed, pgr FROM pgr ORDER BY ALL")
+        del grid.pairs[n:]
+        land(grid)
+        sizes.append(grid.results.stat().st_size)
 
-    torn.write_bytes(header + grid.results.read_bytes()[N_HEADER_BYTES:])
+        torn.write_bytes(header + grid.results.read_bytes()[N_HEADER_BYTES:])
 
-    assert run_query(torn, "FROM pgr").to_pylist() == before
-    assert run_query(torn, "SELECT count(prob) AS n FROM predictions").to_pylist() == [{"n": 4000 * 15}]
+        assert run_query(torn, "SELECT grid, seed, pgr FROM pgr ORDER BY ALL").to_pylist() == before
+        assert run_query(torn, "SELECT count(prob) AS n FROM predictions").to_pylist() == [{"n": 4000 * 9}]
+    assert len(set(sizes)) > 1
 
 
 def change(results: Path) -> None:
