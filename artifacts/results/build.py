@@ -41,6 +41,9 @@ SPARSE_BLOCKS = 256
 MOST_BYTES = 1 << 30
 """Copied by one call."""
 
+VIEWS = ("intervals", "views", "analyses", "debates")
+"""SQL files of what is read of the tables, in this order."""
+
 PUBLISHED = Path(__file__).with_name("published.csv")
 
 
@@ -132,7 +135,7 @@ def _land_on_copy(
 
 def _land_anew(store: Store, new: Path, kinds: Kinds, stop: threading.Event, at: int) -> None:
     with _writing(new) as connection:
-        for text in (sql("schema"), by_name(sql("landing"))["tables"], sql("intervals"), sql("views"), sql("analyses")):
+        for text in (sql("schema"), by_name(sql("landing"))["tables"], *map(sql, VIEWS)):
             connection.execute(text)
         connection.execute("INSERT INTO published FROM read_csv(?, nullstr = '')", [str(PUBLISHED)])
         _land(connection, store, kinds, stop, at)

@@ -31,6 +31,11 @@ INSERT INTO labels
 SELECT files.key, files.output, rows.id, rows.weak_prob
 FROM read_parquet($files, filename = true) AS rows JOIN files ON files.file = rows.filename
 
+-- name: texts
+INSERT INTO texts
+SELECT files.key, rows.id, rows.seed, rows.turn, rows.role, rows.side, rows.text, rows.is_cut, rows.n_tokens
+FROM read_parquet($files, filename = true) AS rows JOIN files ON files.file = rows.filename
+
 -- name: checks
 INSERT INTO audits
 SELECT

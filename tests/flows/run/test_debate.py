@@ -35,6 +35,16 @@ def test_students_of_a_debate_land_with_the_plain_judge_as_reference_and_more_se
     sql = """SELECT (metrics->>'n_A_true')::INT + (metrics->>'n_A_false')::INT AS n FROM nodes
         WHERE stage = 'judge' AND supervisor = 'debate' AND method IS NOT NULL"""
     assert run_query(project.home / "results.duckdb", sql).to_pylist() == [{"n": 12}] * 2
+    sql = "SELECT count(*) AS n FROM judges_by_side WHERE supervisor = 'debate' AND n_true + n_false = 12"
+    assert run_query(project.home / "results.duckdb", sql).to_pylist() == [{"n": 2 * len(("A", "B", "last"))}]
+    # 44 rows: those of the judge's half, of the student's, of validation and of test.
+    sql = "SELECT supervisor, n_debates FROM debates ORDER BY supervisor"
+    assert run_query(project.home / "results.duckdb", sql).to_pylist() == [
+        {"supervisor": "debate", "n_debates": 2 * 44},
+        {"supervisor": "market", "n_debates": 44},
+    ]
+    sql = "SELECT count(DISTINCT supervisor) AS n FROM debate_gains WHERE pgr_plain IS NOT NULL OR pgr IS NULL"
+    assert run_query(project.home / "results.duckdb", sql).to_pylist() == [{"n": 2}]
     texts = pq.read_table(next(path / "texts.parquet" for path in project.artifacts("transcripts")))
     assert texts.group_by(["id", "turn"]).aggregate([([], "count_all")])["count_all"].to_pylist() == [1] * len(texts)
 
