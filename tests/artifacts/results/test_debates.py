@@ -46,7 +46,8 @@ def test_pgr_of_a_debate_is_what_labels_gave_and_what_generalization_gave(grid: 
 
     assert row == {
         "supervisor": "debate", "strong": "large", "method": "xent", "n_seeds": 1,
-        "pgr": pytest.approx(4 / 5), "pgr_of_labels": pytest.approx(2 / 5), "pgr_of_generalization": pytest.approx(2 / 5),
+        "pgr": pytest.approx(4 / 5), "pgr_of_labels": pytest.approx(2 / 5),
+        "pgr_of_generalization": pytest.approx(2 / 5),
         "pgr_plain": pytest.approx(1 / 5), "gain": pytest.approx(3 / 5), "n_tokens": 40, "seconds": 1.5,
         "tokens_per_point": pytest.approx(40 / 60), "seconds_per_point": pytest.approx(1.5 / 60),
     }  # fmt: skip
@@ -76,8 +77,9 @@ def test_debates_of_a_supervisor_are_those_that_its_labels_were_made_from(grid: 
 
 def test_judges_are_listed_by_side_and_by_length(grid: ToyGrid) -> None:
     told = {
-        "n_heard": 10, "mean_chars_heard": 7.5, "accuracy_shorter": 0.5, "n_shorter": 6, "accuracy_A_true": 0.75, "n_A_true": 4,
-        "accuracy_last_false": 0.25, "n_last_false": 8, "accuracy_cut": 0.5, "n_cut": 2,
+        "n_heard": 10, "mean_chars_heard": 7.5, "accuracy_shorter": 0.5, "n_shorter": 6,
+        "accuracy_A_true": 0.75, "n_A_true": 4, "accuracy_last_false": 0.25, "n_last_false": 8,
+        "accuracy_cut": 0.5, "n_cut": 2,
     }  # fmt: skip
     grid.score(rights(6, 4), stage="judge", told=told, supervisor="debate", method="debate-0")
     grid.score(rights(5, 5), stage="judge", supervisor="plain")

@@ -194,3 +194,14 @@ def test_mistake_is_one_line(fields: dict[str, Any], told: str) -> None:
 @pytest.mark.parametrize("protocol", protocol_names())
 def test_every_protocol_makes_a_grid(protocol: str) -> None:
     assert len(graph_of(debate(protocol=protocol)).pairs) == 1
+
+
+def test_judge_before_training_is_asked_with_and_without_each_transcript_if_wanted() -> None:
+    plain, asked = graph_of(debate(n_transcripts=2)), graph_of(debate(n_transcripts=2, zero_shot=True))
+
+    prompts = nodes(asked, "prompt")
+    assert sorted(source(node, "test").stage for node in prompts.values()) == ["annotate", "annotate", "prepare"]
+    assert {source(node, "base").labels["model"] for node in prompts.values()} == {"offline-s"}
+    assert {node.stage for id, node in asked.nodes.items() if id not in plain.nodes} == {"prompt", "judge"}
+    judges = [node for node in nodes(asked, "judge").values() if source(node, "labels").stage == "prompt"]
+    assert sorted("texts" in node.inputs for node in judges) == [False, True, True]

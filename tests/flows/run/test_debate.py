@@ -20,7 +20,10 @@ def test_students_of_a_debate_land_with_the_plain_judge_as_reference_and_more_se
     tmp_path: Path,
 ) -> None:
     project = Project(tmp_path)
-    supervisors = [DEBATE, {**DEBATE, "name": "market", "protocol": "market_making", "n_transcripts": 1}]
+    supervisors = [
+        DEBATE,
+        {**DEBATE, "name": "market", "protocol": "market_making", "n_transcripts": 1, "zero_shot": True},
+    ]
     grid = {**TINY, "supervisors": supervisors, "pairs": [["s", "m"], ["debate", "m"], ["market", "m"]]}
 
     ran = project.run(grid)
@@ -37,6 +40,11 @@ def test_students_of_a_debate_land_with_the_plain_judge_as_reference_and_more_se
     assert run_query(project.home / "results.duckdb", sql).to_pylist() == [{"n": 12}] * 2
     sql = "SELECT count(*) AS n FROM judges_by_side WHERE supervisor = 'debate' AND n_true + n_false = 12"
     assert run_query(project.home / "results.duckdb", sql).to_pylist() == [{"n": 2 * len(("A", "B", "last"))}]
+    sql = "SELECT supervisor, method FROM scores WHERE method LIKE '%zero-shot' ORDER BY supervisor"
+    assert run_query(project.home / "results.duckdb", sql).to_pylist() == [
+        {"supervisor": "market", "method": "market-0-zero-shot"},
+        {"supervisor": "s", "method": "zero-shot"},
+    ]
     # 44 rows: those of the judge's half, of the student's, of validation and of test.
     sql = "SELECT supervisor, n_debates FROM debates ORDER BY supervisor"
     assert run_query(project.home / "results.duckdb", sql).to_pylist() == [
