@@ -158,7 +158,8 @@ def test_server_is_in_the_key_and_a_budget_is_not() -> None:
     plain = said(graph_of(debate(debater=SERVER)))
 
     assert said(graph_of(debate(debater={**SERVER, "budget_tokens": 10**9}))) == plain
-    assert said(graph_of(debate(debater={**SERVER, "model": "n"}))).isdisjoint(plain)
+    for other in ({"model": "n"}, {"base_url": "http://127.0.0.1:2/v1"}, {"base_url": "$DEBATER"}):
+        assert said(graph_of(debate(debater={**SERVER, **other}))).isdisjoint(plain)
 
 
 def test_plan_says_whom_it_would_ask_how_much() -> None:

@@ -15,10 +15,12 @@ from w2s_core.watch import Asking, Silent
 
 KEY = "sk-very-secret"
 
+URLS: dict[str, str] = {}
+
 
 class WithKey(Silent):
     def secret(self, name: str) -> str | None:
-        return {"THE_KEY": KEY}.get(name)
+        return {"THE_KEY": KEY, "WRONG": f"http://u:{KEY}@x/v1", **URLS}.get(name)
 
 
 @pytest.fixture(autouse=True)
@@ -110,6 +112,19 @@ def test_key_that_is_not_there_is_told_by_name() -> None:
         DEBATERS.get("openai").open(params, {}, WithKey())
 
 
+def test_url_may_be_in_the_environment_so_that_a_server_can_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(lambda request, n: (200, {}, completion(echo(request)))) as (url, _):
+        monkeypatch.setitem(URLS, "DEBATER", f"{url}/")
+        assert len(spoken("$DEBATER")) == 5
+
+
+@pytest.mark.parametrize(("name", "told"), [("NOWHERE", "NOWHERE is not set"), ("WRONG", "WRONG is no URL")])
+def test_url_that_the_environment_lacks_or_has_wrong_is_one_line_without_it(name: str, told: str) -> None:
+    with pytest.raises(DataError, match=f"the environment's {told}") as refusal:
+        spoken(f"${name}")
+    assert KEY not in str(refusal.value)
+
+
 def test_server_may_ask_for_a_time_in_seconds_or_as_a_date(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requests.time, "time", lambda: 1_000_000_000.0)
 
@@ -119,7 +134,7 @@ def test_server_may_ask_for_a_time_in_seconds_or_as_a_date(monkeypatch: pytest.M
     assert [requests._after_s(header) for header in (None, "soon", "-3")] == [0.0, 0.0, 0.0]
 
 
-@pytest.mark.parametrize("url", ["ftp://x/v1", "http://user:pass@x/v1", "https://x/v1?key=1"])
+@pytest.mark.parametrize("url", ["ftp://x/v1", "http://user:pass@x/v1", "https://x/v1?key=1", "$", "$A B"])
 def test_url_that_is_none_or_has_a_secret_in_it_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="base_url"):
         Server(base_url=url, model="m")
