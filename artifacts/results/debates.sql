@@ -35,29 +35,31 @@ SELECT
 FROM nodes
 WHERE stage = 'judge' AND is_current AND metrics ->> '$.n_heard' IS NOT NULL;
 
+-- The transcripts from which the labels of each supervisor were made, by the key of their score.
+CREATE VIEW heard AS
+WITH RECURSIVE behind AS (
+    SELECT DISTINCT supervisor_score AS score, supervisor_score AS key FROM pairs WHERE supervisor_score IS NOT NULL
+    UNION
+    SELECT behind.score, inputs.source FROM behind JOIN landing.inputs AS inputs USING (key)
+)
+SELECT score, key FROM behind SEMI JOIN (SELECT key FROM nodes WHERE stage = 'transcripts') USING (key);
+
 -- All transcripts behind the labels of each supervisor, on all splits together; a debate is one row under one seed.
 -- seconds are of the nodes, whoever asked for them first; n_tokens are those said, n_read those of prompts.
 CREATE VIEW debates AS
-WITH
-    RECURSIVE behind AS (
-        SELECT DISTINCT supervisor_score AS score, supervisor_score AS key FROM pairs WHERE supervisor_score IS NOT NULL
-        UNION
-        SELECT behind.score, inputs.source FROM behind JOIN landing.inputs AS inputs USING (key)
-    ),
-    spoken AS (
-        SELECT
-            behind.score, count(*) AS n_transcripts,
-            sum((metrics ->> '$.n')::BIGINT)::BIGINT AS n_debates,
-            sum((metrics ->> '$.n')::BIGINT * (metrics ->> '$.n_turns')::BIGINT)::BIGINT AS n_turns,
-            sum((metrics ->> '$.n_tokens')::BIGINT)::BIGINT AS n_tokens,
-            sum((metrics ->> '$.n_read')::BIGINT)::BIGINT AS n_read,
-            sum((metrics ->> '$.n_cut')::BIGINT)::BIGINT AS n_cut,
-            sum((metrics ->> '$.n_empty')::BIGINT)::BIGINT AS n_empty,
-            sum(seconds) AS seconds
-        FROM behind JOIN nodes USING (key)
-        WHERE stage = 'transcripts'
-        GROUP BY behind.score
-    )
+WITH spoken AS (
+    SELECT
+        score, count(*) AS n_transcripts,
+        sum((metrics ->> '$.n')::BIGINT)::BIGINT AS n_debates,
+        sum((metrics ->> '$.n')::BIGINT * (metrics ->> '$.n_turns')::BIGINT)::BIGINT AS n_turns,
+        sum((metrics ->> '$.n_tokens')::BIGINT)::BIGINT AS n_tokens,
+        sum((metrics ->> '$.n_read')::BIGINT)::BIGINT AS n_read,
+        sum((metrics ->> '$.n_cut')::BIGINT)::BIGINT AS n_cut,
+        sum((metrics ->> '$.n_empty')::BIGINT)::BIGINT AS n_empty,
+        sum(seconds) AS seconds
+    FROM heard JOIN nodes USING (key)
+    GROUP BY score
+)
 SELECT
     grid, dataset, supervisor, seed, n_transcripts, n_debates, n_turns, n_tokens, n_read, seconds,
     n_tokens / n_debates AS tokens_per_debate,

@@ -11,6 +11,8 @@ import pytest
 from artifacts.errors import UsageError
 from artifacts.results.query import run_query
 from flows.cli.data import show_examples
+from flows.home import Home
+from flows.report.page.data import grid_data, unpacked
 from tests.harness import TINY, Project
 
 DEBATE = {"name": "debate", "kind": "debate", "judge": "s", "n_transcripts": 2}
@@ -62,7 +64,7 @@ def test_students_of_a_debate_land_with_the_plain_judge_as_reference_and_more_se
     assert again.stages["train_gt"] == 1
 
 
-def test_transcripts_of_a_grid_are_shown_as_a_person_reads_them(
+def test_transcripts_of_a_grid_are_shown_as_a_person_reads_them_and_some_right_and_wrong_are_on_its_page(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = Project(tmp_path)
@@ -84,6 +86,16 @@ def test_transcripts_of_a_grid_are_shown_as_a_person_reads_them(
         for turn in row["turns"]:
             is_right = "right" if turn["side"] == row["gt_label"] else "wrong"
             assert f"  {turn['role']}, who argues that {turn['claim']} ({is_right}): {turn['text']}\n" in printed
+
+    shown = unpacked(grid_data(Home(project.home), "tiny")["transcripts"])
+    sql = """SELECT id, "right" FROM predictions WHERE key IN (SELECT supervisor_score FROM pairs)"""
+    right = {row["id"]: row["right"] for row in run_query(project.home / "results.duckdb", sql).to_pylist()}
+    n_right = sum(right.values())
+    assert [row["right"] for row in shown] == [True] * min(3, n_right) + [False] * min(3, 12 - n_right)
+    for row in shown:
+        assert row["right"] == right[row["id"]]
+        assert [turn["role"] for turn in row["turns"]] == ["A", "B", "A"]
+        assert {turn["claim"] == row["truth"] for turn in row["turns"] if turn["is_true"]} <= {True}
 
 
 def test_dataset_that_nobody_spoke_about_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
