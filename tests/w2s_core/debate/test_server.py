@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -33,10 +34,12 @@ def asked(n: int) -> list[Asked]:
     return [Asked(f"row-{i}", 0, 1, "", "q", lambda passage, i=i: f"prompt {i}", 1) for i in range(n)]
 
 
-def spoken(url: str, n: int = 5, patience_s: float = 30.0, **settings: Any) -> dict[int, Spoken]:
+def spoken(
+    url: str, n: int = 5, patience_s: float = 30.0, timeout_s: float = 10.0, **settings: Any
+) -> dict[int, Spoken]:
     server = Server(base_url=url, model="m", key_name="THE_KEY", **settings)
     params = {"debater": server.model_dump(), "seed": 3}
-    watch = WithKey(asking=Asking(n_at_once=3, timeout_s=10.0, patience_s=patience_s))
+    watch = WithKey(asking=Asking(n_at_once=3, timeout_s=timeout_s, patience_s=patience_s))
     said = list(DEBATERS.get("openai").open(params, {}, watch)(asked(n)))
     assert len(dict(said)) == len(said)
     return dict(said)
@@ -69,6 +72,23 @@ def test_busy_server_is_asked_again(trouble: tuple[int, dict[str, str], str]) ->
 
     assert {i: one.text for i, one in said.items()} == {i: f"about prompt {i}" for i in range(5)}
     assert len(got) == 15
+
+
+def test_server_that_says_nothing_in_time_is_asked_again() -> None:
+    over = threading.Event()
+
+    def answer(request: dict[str, Any], n: int) -> tuple[int, dict[str, str], str]:
+        if n == 0 and echo(request).endswith(("1", "3")):
+            over.wait(30.0)
+            return 0, {}, ""
+        return 200, {}, completion(echo(request))
+
+    with serving(answer) as (url, got):
+        said = spoken(url, timeout_s=0.5)
+        over.set()
+
+    assert {i: one.text for i, one in said.items()} == {i: f"about prompt {i}" for i in range(5)}
+    assert len(got) >= 7
 
 
 def test_answers_that_came_are_given_before_a_refusal_is_raised() -> None:
