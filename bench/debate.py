@@ -76,7 +76,7 @@ CONCLUSIONS = (
 
 PAIRED = """
     WITH
-        both AS (
+        matched AS (
             SELECT
                 dense_rank() OVER (ORDER BY one.dataset) AS pair, one.dataset, one.seed,
                 one.transfer_score AS t, other.transfer_score AS r, other.weak_score AS w, other.ceiling_score AS c
@@ -86,9 +86,9 @@ PAIRED = """
         ),
         answered AS (
             SELECT
-                pair, both.seed, coalesce(p.group, p.id) AS item, count(*) AS n_rows,
+                pair, matched.seed, coalesce(p.group, p.id) AS item, count(*) AS n_rows,
                 sum(p.right::INT - q.right::INT) AS part, sum(ceiling.right::INT - weak.right::INT) AS whole
-            FROM both
+            FROM matched
             JOIN predictions AS p ON p.key = t
             JOIN predictions AS q ON q.key = r AND q.id = p.id
             JOIN predictions AS weak ON weak.key = w AND weak.id = p.id
@@ -99,7 +99,7 @@ PAIRED = """
         of_gaps AS (FROM answered)
     SELECT dataset, accuracy.ratio, accuracy.low, accuracy.high, pgr.ratio, pgr.low, pgr.high
     FROM crossed('of_rows') AS accuracy JOIN crossed('of_gaps') AS pgr USING (pair)
-    JOIN (SELECT DISTINCT pair, dataset FROM both) USING (pair)
+    JOIN (SELECT DISTINCT pair, dataset FROM matched) USING (pair)
 """
 """Differences of two pairs, paired by row and seed, on the gap of the plain judge and the ceiling, which is one."""
 
