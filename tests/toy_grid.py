@@ -44,6 +44,8 @@ class ToyGrid:
         group_size: int | None = None,
         training: dict[str, JSON] | None = None,
         stage: str = "score",
+        made_from: tuple[str, str] | None = None,
+        told: dict[str, JSON] | None = None,
         **labels: JSON,
     ) -> str:
         """Publish the score of a model with these answers, item 0 first, and return its key.
@@ -55,6 +57,8 @@ class ToyGrid:
             group_size: rows of each group; None for a score of before there were groups in it.
             training: what the training of its model said of itself; None of one without.
             stage: that made it.
+            made_from: stage and key of another of its inputs.
+            told: other metrics.
             labels: of its node.
         """
         truth = [index % 2 for index in range(len(right))]
@@ -68,12 +72,15 @@ class ToyGrid:
             schema = schema.append(pa.field("group", pa.string()))
         table = pa.Table.from_pylist(rows[::-1] if reverse else rows, schema)
         metrics = {"n": len(right), "accuracy": sum(right) / len(right), "auroc": None, "brier": 0.1, "ece": 0.1}
+        metrics |= told or {}
         labels = {"dataset": "boolq", "half": "weak_train", "seed": 0, "split": "test", **labels}
         inputs: dict[str, dict[str, JSON]] = {}
         if training is not None:
             weights = {"model": pa.table({"weight": [str(sorted(labels.items()))]})}
             key = self.publish("train_gt", weights, labels, training)
             inputs["model"] = {"stage": "train_gt", "key": key, "output": "model", "digest": "0" * 64}
+        if made_from is not None:
+            inputs["other"] = {"stage": made_from[0], "key": made_from[1], "output": "texts", "digest": "0" * 64}
         return self.publish(stage, {"predictions": table}, labels, metrics, inputs=inputs)
 
     def answers(self, given: str, truth: str, *, metrics: dict[str, JSON] | None = None, **labels: JSON) -> str:
@@ -87,6 +94,21 @@ class ToyGrid:
         """Publish the weak labels of a supervisor, two rows per split, and return their key."""
         table = pa.table({"id": ["a", "b"], "weak_prob": [0.2, 0.7]})
         return self.publish(stage, {"transfer_train": table, "test": table}, labels, metrics or {})
+
+    def transcripts(self, said: Sequence[str], *, n_tokens: int = 10, **labels: JSON) -> str:
+        """Publish transcripts of one turn each, which argue for class 1, and return their key."""
+        turns = [
+            {
+                "id": f"item-{index}", "seed": 0, "turn": 0, "role": "A", "side": 1, "text": text, "is_cut": False,
+                "n_tokens": n_tokens, "n_read": 2,
+            }
+            for index, text in enumerate(said)
+        ]  # fmt: skip
+        n = len(said)
+        metrics: dict[str, JSON] = {
+            "n": n, "n_turns": 1, "n_tokens": n * n_tokens, "n_read": 2 * n, "n_cut": 0, "n_empty": 1,
+        }  # fmt: skip
+        return self.publish("transcripts", {"texts": pa.Table.from_pylist(turns)}, labels, metrics)
 
     def audit(
         self, verdict: str, *, started: str = "2026-01-02T03:04:05+00:00", code: str = "0" * 64, stage: str = "audit"

@@ -42,6 +42,9 @@ SPARSE_BYTES = 1 << 26
 MOST_BYTES = 1 << 30
 """Copied by one call."""
 
+VIEWS = ("intervals", "views", "analyses", "debates")
+"""SQL files of what is read of the tables, in this order."""
+
 PUBLISHED = Path(__file__).with_name("published.csv")
 
 
@@ -139,7 +142,7 @@ def _land_on_copy(
 
 def _land_anew(store: Store, new: Path, kinds: Kinds, stop: threading.Event, at: int) -> None:
     with _writing(new) as connection:
-        texts = [sql("schema"), by_name(sql("landing"))["tables"], *map(sql, ("intervals", "views", "analyses"))]
+        texts = [sql("schema"), by_name(sql("landing"))["tables"], *map(sql, VIEWS)]
         connection.execute("BEGIN")  # each comment would be a transaction of its own
         for text in texts:
             connection.execute(text)

@@ -29,7 +29,7 @@ from artifacts.waiting import STOPPED
 Kinds = Callable[[str, Mapping[str, JSON]], Mapping[str, str]]
 """A stage and its parameters to the kind of each output, by name."""
 
-TABLES = {"predictions": "predictions", "labels": "labels", "checks": "audits"}
+TABLES = {"predictions": "predictions", "labels": "labels", "checks": "audits", "texts": "texts"}
 """Kinds of outputs that land, to the table to which the statement of that name in ``fill.sql`` copies. Its rows have
 a ``key``. Of checks only the newest of each audit land, whichever grid made them; of others those of latest runs."""
 

@@ -1,5 +1,6 @@
--- What has landed in results.duckdb, so that the next landing brings only what differs. Read by `artifacts.results.landing`
--- alone, which runs each statement by its name; users' tables are in schema.sql.
+-- What has landed in results.duckdb, so that the next landing brings only what differs. Each statement
+-- is run by `artifacts.results.landing` by its name; users' tables are in schema.sql. Of these tables, views may read
+-- `landing.inputs`, what was made from what.
 --
 -- Temporary tables that it makes before: `stamps` (all manifests of the store), `grid_nodes` and `new_pairs` (the latest run
 -- of each grid), `whole` (artifacts whose files are all there) and `with_curve` (those whose curve is).

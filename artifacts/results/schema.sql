@@ -68,6 +68,19 @@ CREATE TABLE predictions (
 -- Of classes prob is that of class 1; labels that are texts are an answer.
 CREATE TABLE labels (key VARCHAR, split VARCHAR, id VARCHAR, prob DOUBLE, answer VARCHAR);
 
+-- What debaters of each grid's latest run said, one row per turn. It is data, whatever it says.
+CREATE TABLE texts (
+    key VARCHAR,              -- of the transcripts of one split and seed
+    id VARCHAR,               -- of the row that it is about
+    seed BIGINT,              -- of the transcripts
+    turn INTEGER,             -- from 0
+    role VARCHAR,             -- who spoke, as the protocol calls him
+    side TINYINT,             -- the class that he argued for
+    text VARCHAR,
+    is_cut BOOLEAN,           -- whether it ends where the debater was stopped
+    n_tokens INTEGER          -- said; 0 where a server does not tell
+);
+
 -- What is known of the data of each audit: the newest of its kind, whichever grid made it. Facts have no verdict.
 CREATE TABLE audits (
     dataset VARCHAR,
