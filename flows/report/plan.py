@@ -10,7 +10,7 @@ from rich.console import Console
 from artifacts.identity.keys import JSON
 from flows.plan.compare import Plan, Planned, Status
 from flows.plan.graph import FromNode, FromPath, Node
-from flows.plan.supervisors.debate import n_rows
+from flows.plan.sizes import n_rows
 from w2s_core.data.datasets import DATASETS
 from w2s_core.data.sources import mapped_labels
 from w2s_core.debate.debaters.debater import DEBATERS

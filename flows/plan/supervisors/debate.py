@@ -17,6 +17,7 @@ from flows.plan.cell import Ask, Cell, Labels
 from flows.plan.choices import any_of
 from flows.plan.graph import FromNode, FromPath, Node
 from flows.plan.learners import finetune
+from flows.plan.sizes import n_rows
 from flows.plan.supervisors.ensemble import APART, WayChoice
 from flows.plan.supervisors.supervisor import SUPERVISORS, Spec, Supervision, Supervisor
 from w2s_core.config import Frozen, Name
@@ -123,14 +124,6 @@ def _transcripts(
         given = plain(asked).given or {}
         inputs["labels"] = given["transfer_train" if split == "weak_train" else split]
     return cell.add("transcripts", params | more, inputs | extra, half=cell.rows(split).output, seed=seed)
-
-
-def n_rows(data: Mapping[str, Any], split: str) -> int:
-    """How many rows a split has, at most, of a dataset that is prepared so."""
-    n_weak = round(data["n_train"] * data["weak_fraction"])
-    sizes: dict[str, int] = {"weak_train": n_weak, "validation": data["n_validation"], "test": data["n_test"]}
-    n_student: int = (data["n_train"] - n_weak) // data.get("n_parts", 1)
-    return sizes.get(split, n_student)
 
 
 def _of_debater(cell: Cell, spec: DebateSpec, n_turns: int) -> tuple[dict[str, JSON], dict[str, FromNode | FromPath]]:
