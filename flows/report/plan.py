@@ -29,8 +29,8 @@ MOST_DATASETS = 8
 LONGEST_REASON = 160
 
 
-def print_plan(console: Console, plan: Plan, *, grid: str, why: bool) -> None:
-    """Print a summary, then with ``why`` one line per node that is not fresh."""
+def print_plan(console: Console, plan: Plan, *, grid: str, why: bool, forecast: str = "") -> None:
+    """Print a summary, then with ``why`` one line per node that is not fresh; ``forecast`` is how long they take."""
 
     def say(line: str) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -42,6 +42,8 @@ def print_plan(console: Console, plan: Plan, *, grid: str, why: bool) -> None:
         say(f"note: {line}")
     if not plan.pending:
         return
+    if forecast:
+        say(f"time: {forecast}")
     for line in _stages(plan):
         say(f"  {line}")
     if n_fresh and (line := _datasets(plan)):
