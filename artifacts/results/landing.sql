@@ -1,5 +1,5 @@
 -- What has landed in results.duckdb, so that the next landing brings only what differs. Read by `artifacts.results.landing`
--- alone, which runs each statement by its name; users' tables are in schema.sql.
+-- alone, which runs each statement by its name, but for `inputs`, which a view of costs.sql follows; users' tables are in schema.sql.
 --
 -- Temporary tables that it makes before: `stamps` (all manifests of the store), `grid_nodes` and `new_pairs` (the latest run
 -- of each grid), `whole` (artifacts whose files are all there) and `with_curve` (those whose curve is).
@@ -155,6 +155,10 @@ SEMI JOIN (SELECT DISTINCT grid, key FROM curves) USING (grid, key)
 -- name: current
 UPDATE nodes SET is_current = NOT is_current
 WHERE is_current <> ((stage, key) IN (SELECT (stage, key) FROM grid_nodes WHERE is_current))
+
+-- name: used
+TRUNCATE used;
+INSERT INTO used SELECT DISTINCT grid, stage, key FROM grid_nodes ORDER BY ALL
 
 -- name: pairs
 -- A comparison is all that shares grid, dataset, weak and strong: what is derived of its pairs is derived of all together.
