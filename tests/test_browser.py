@@ -97,8 +97,8 @@ def test_browser_runs_the_quick_grid_from_its_form_and_shows_its_pgr(page: Page,
         page.get_by_text("Finished in state Completed").first.wait_for()
         picture(page, f"flow-run-{child['tags'][0]}")
 
-    open_artifact(page, up, "plan", "never built")
-    open_artifact(page, up, "pgr", "boolq")
+    open_artifact(page, up, "tiny-plan", "never built")
+    open_artifact(page, up, "tiny-pgr", "boolq")
     rows = page.get_by_role("row").all_inner_texts()
     shown = [row.split()[:4] for row in rows[1:]]
     shows_figures(page, up)
@@ -116,7 +116,7 @@ def submit(page: Page) -> dict[str, Any]:
 
 def shows_figures(page: Page, up: Up) -> None:
     """Both figures of the grid are drawn on the page of their artifact."""
-    page.goto(f"{up.url}/artifacts/key/figures")
+    page.goto(f"{up.url}/artifacts/key/tiny-figures")
     page.locator("a[href^='/artifacts/artifact/']").first.click()
     images = page.get_by_role("img", name=re.compile(" of tiny$"))
     images.nth(1).wait_for()

@@ -132,7 +132,14 @@ def _land_on_copy(
 
 def _land_anew(store: Store, new: Path, kinds: Kinds, stop: threading.Event, at: int) -> None:
     with _writing(new) as connection:
-        for text in (sql("schema"), by_name(sql("landing"))["tables"], sql("intervals"), sql("views"), sql("costs"), sql("analyses")):
+        for text in (
+            sql("schema"),
+            by_name(sql("landing"))["tables"],
+            sql("intervals"),
+            sql("views"),
+            sql("costs"),
+            sql("analyses"),
+        ):
             connection.execute(text)
         connection.execute("INSERT INTO published FROM read_csv(?, nullstr = '')", [str(PUBLISHED)])
         _land(connection, store, kinds, stop, at)

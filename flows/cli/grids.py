@@ -101,9 +101,7 @@ def plan(
     if (changed := session.changed) is not None:
         say(changed)
     forecast = session.forecast() if session.plan.pending else ""
-    print_plan(
-        console, session.plan, grid=typed(grid, overrides, **options, name=name), why=why, forecast=forecast
-    )
+    print_plan(console, session.plan, grid=typed(grid, overrides, **options, name=name), why=why, forecast=forecast)
     for line in power_of_grid.lines() if power_of_grid is not None else ():
         say(line)
 

@@ -34,7 +34,9 @@ def test_pairs_that_share_supervisor_and_ceiling_would_cost_more_each_by_itself(
         "hours_saved_by_sharing": pytest.approx(2 * 2 * 1.5),
     }
     assert costs["n_stages"] == 8
-    stages = rows(grid, "SELECT stage, model, n, n_reused, examples_per_s FROM stage_costs WHERE model = 'w' ORDER BY 1")
+    stages = rows(
+        grid, "SELECT stage, model, n, n_reused, examples_per_s FROM stage_costs WHERE model = 'w' ORDER BY 1"
+    )
     assert stages == [
         {"stage": "score", "model": "w", "n": 1, "n_reused": 1, "examples_per_s": pytest.approx(2 / 1.5)},
         # How many epochs it had is not known.
