@@ -21,7 +21,7 @@ SELECT
 FROM costed
 GROUP BY grid, stage, model;
 
--- By grid. hours is of all that its latest run has, of which hours_computed were spent by that run, and hours_reused before
+-- By grid. hours is of all that its latest run has; hours_computed were spent by that run, hours_reused before
 -- it: caching saved those. hours_unshared is what pairs would have cost if each were made by itself, with a supervisor,
 -- labels, a student and a ceiling of its own, and data prepared for it; hours_of_pairs is the same where each artifact
 -- counts once, so that sharing saved the difference. Pretrained models, which are of no dataset, are in neither.

@@ -54,7 +54,7 @@ class Forecast(NamedTuple):
     """How long many will take."""
 
     seconds: float
-    """With all workers: their sum shared out, but at least as long as the longest chain of what waits for each other."""
+    """With all workers: their sum shared out, but no less than the longest chain of what waits for each other."""
     seconds_alone: float
     """One after the other."""
     n_stages: int

@@ -22,8 +22,9 @@ def n_rows(data: Mapping[str, Any], split: str) -> int:
     n_weak = round(data["n_train"] * data["weak_fraction"])
     n_parts = data.get("n_parts", 1)
     students = dict.fromkeys([*part_names(n_parts), "transfer_train"], (data["n_train"] - n_weak) // n_parts)
-    sizes = {"weak_train": n_weak, "validation": data["n_validation"], "test": data["n_test"], **students}
-    return sizes.get(split, 0)
+    others = {"weak_train": n_weak, "validation": data["n_validation"], "test": data["n_test"]}
+    found: int = {**students, **others}.get(split, 0)
+    return found
 
 
 def kind_of(node: Node, device: str) -> Kind:
@@ -43,8 +44,8 @@ def _kind(stage: str, device: str, labels: Mapping[str, JSON], size: float) -> K
 def _data_of(node: Node) -> Mapping[str, Any] | None:
     """How the rows of a node were prepared, or those from which it draws them."""
     if "data" in node.params:
-        data: Mapping[str, Any] = node.params["data"]
-        return data
+        prepared: Mapping[str, Any] = node.params["data"]
+        return prepared
     return next((data for parent in node.parents if (data := _data_of(parent)) is not None), None)
 
 

@@ -208,8 +208,8 @@ def show_costs(home: Home, grid: str) -> None:
 def saved(grid: str, costs: Mapping[str, JSON]) -> str:
     """A row of the view ``costs`` in words."""
     said = (
-        f"Grid {grid}: {costs['hours']:.2f} h of stages, of which its latest run spent {costs['hours_computed']:.2f} h and "
-        f"found {costs['hours_reused']:.2f} h done"
+        f"Grid {grid}: {costs['hours']:.2f} h of stages; its latest run spent {costs['hours_computed']:.2f} h of them "
+        f"and found {costs['hours_reused']:.2f} h done"
     )
     if costs["hours_unshared"] is None:
         return said
