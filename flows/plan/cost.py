@@ -156,8 +156,8 @@ def told(forecast: Forecast) -> str:
     line = f"{least}{duration(forecast.seconds)} with {workers}"
     if forecast.n_workers > 1:
         line += f" ({duration(forecast.seconds_alone)} one after the other)"
-    line += f", by {forecast.n_timings} earlier timings of each kind of stage"
-    line += " or more" if forecast.n_timings < N_ALIKE else ""
+    timings = "1 earlier timing" if forecast.n_timings == 1 else f"{forecast.n_timings} earlier timings"
+    line += f", by at least {timings} of each kind of stage"
     if forecast.n_guessed:
         line += f"; {forecast.n_guessed:,} of {forecast.n_stages:,} stages guessed from other models"
     if forecast.n_untimed:

@@ -34,6 +34,7 @@ from artifacts.results.query import pgr_table, run_query
 from artifacts.store.manifest import Manifest
 from flows.home import Home
 from flows.plan.compare import Plan, Planned, Status
+from flows.plan.cost import duration
 from flows.plan.graph import Node
 from flows.report.figures import SMALL, write_figures
 from flows.report.page.page import fresh_page
@@ -99,7 +100,7 @@ def unsound(audits: Sequence[Mapping[str, JSON]]) -> str:
     """Which datasets have something wrong, and what; ``audits`` are their names and metrics."""
     wrong = [f"{audit['dataset']} ({audit['verdict']}: {audit['reasons']})" for audit in audits if _is_wrong(audit)]
     if not wrong:
-        return f"all {len(audits)} datasets are sound in every check"
+        return f"all datasets ({len(audits)}) are sound in every check"
     return f"{len(wrong)} of {len(audits)} datasets are not sound in every check: {'; '.join(wrong)}"
 
 
@@ -208,15 +209,19 @@ def show_costs(home: Home, grid: str) -> None:
 def saved(grid: str, costs: Mapping[str, JSON]) -> str:
     """A row of the view ``costs`` in words."""
     said = (
-        f"Grid {grid}: {costs['hours']:.2f} h of stages; its latest run spent {costs['hours_computed']:.2f} h of them "
-        f"and found {costs['hours_reused']:.2f} h done"
+        f"Grid {grid}: {_hours(costs['hours'])} of stages; its latest run spent {_hours(costs['hours_computed'])} of "
+        f"them and found {_hours(costs['hours_reused'])} done"
     )
     if costs["hours_unshared"] is None:
         return said
     return (
-        f"{said}. Pairs would have cost {costs['hours_unshared']:.2f} h, each by itself: sharing saved "
-        f"{costs['hours_saved_by_sharing']:.2f} h"
+        f"{said}. Pairs would have cost {_hours(costs['hours_unshared'])}, each by itself: sharing saved "
+        f"{_hours(costs['hours_saved_by_sharing'])}"
     )
+
+
+def _hours(hours: float) -> str:
+    return duration(3600 * hours)
 
 
 def show_figures(home: Home, grid: str) -> None:

@@ -55,11 +55,11 @@ def test_forecast_says_how_sure_it_is() -> None:
     kinds = {"a": kind(), "b": kind(model="n"), "c": kind(stage="score")}
 
     assert told(forecast({"a": kind()}, {}, timings, 1)) == (
-        "about 90 s with 1 worker, by 2 earlier timings of each kind of stage or more"
+        "about 90 s with 1 worker, by at least 2 earlier timings of each kind of stage"
     )
     assert told(forecast(kinds, {}, timings, 2)) == (
-        "at least 90 s with 2 workers (3 min one after the other), by 2 earlier timings of each kind of stage or more; "
-        "1 of 3 stages guessed from other models; 1 of 3 stages never timed, and not counted"
+        "at least 90 s with 2 workers (3 min one after the other), by at least 2 earlier timings of each "
+        "kind of stage; 1 of 3 stages guessed from other models; 1 of 3 stages never timed, and not counted"
     )
     assert told(forecast(kinds, {}, Timings(), 2)).startswith("how long it takes is not known: ")
 
