@@ -6,12 +6,14 @@ artifact by its manifest, alike.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 from artifacts.identity.keys import JSON
 from artifacts.store.manifest import Manifest
-from flows.plan.cost import Kind, Timing, Timings
+from flows.plan.cost import N_ALIKE, Kind, Timing, Timings
 from flows.plan.graph import FromNode, Graph, Node
 from flows.plan.made import Made
 from w2s_core.stages import STAGES, part_names
@@ -19,12 +21,15 @@ from w2s_core.stages import STAGES, part_names
 
 def n_rows(data: Mapping[str, Any], split: str) -> int:
     """How many rows a split has, at most, of a dataset that is prepared so; 0 of one that it has not."""
-    n_weak = round(data["n_train"] * data["weak_fraction"])
-    n_parts = data.get("n_parts", 1)
-    students = dict.fromkeys([*part_names(n_parts), "transfer_train"], (data["n_train"] - n_weak) // n_parts)
-    others = {"weak_train": n_weak, "validation": data["n_validation"], "test": data["n_test"]}
-    found: int = {**students, **others}.get(split, 0)
-    return found
+    of = data["n_train"], data["weak_fraction"], data.get("n_parts", 1), data["n_validation"], data["n_test"]
+    return _sizes(*of).get(split, 0)
+
+
+@cache
+def _sizes(n_train: int, weak_fraction: float, n_parts: int, n_validation: int, n_test: int) -> dict[str, int]:
+    n_weak = round(n_train * weak_fraction)
+    students = dict.fromkeys([*part_names(n_parts), "transfer_train"], (n_train - n_weak) // n_parts)
+    return {**students, "weak_train": n_weak, "validation": n_validation, "test": n_test}
 
 
 def kind_of(node: Node, device: str) -> Kind:
@@ -46,9 +51,13 @@ def _data_of(node: Node) -> Mapping[str, Any] | None:
     if "data" in node.params:
         prepared: Mapping[str, Any] = node.params["data"]
         return prepared
-    return next((data for parent in node.parents if (data := _data_of(parent)) is not None), None)
+    for source in node.inputs.values():
+        if isinstance(source, FromNode) and (data := _data_of(source.node)) is not None:
+            return data
+    return None
 
 
+@cache
 def _is_rows(stage: str, name: str) -> bool:
     return STAGES[stage].reads.get(name.partition(".")[0]) == "rows"
 
@@ -70,6 +79,18 @@ class _Read(NamedTuple):
     output: str
 
 
+def _read(manifest: Manifest) -> list[_Read]:
+    return [
+        _Read(name, entry["key"], entry["output"])
+        for name, entry in manifest.inputs.items()
+        if entry.get("key") and _is_rows(manifest.stage, name)
+    ]
+
+
+N_TAKEN = 4 * N_ALIKE
+"""Timings that are taken down of stages that are about the same."""
+
+
 class Past:
     """Takes timings down while manifests pass by, which a plan reads anyway; keeps none of them.
 
@@ -83,8 +104,11 @@ class Past:
         self._graph = graph
         self._data: dict[str, Mapping[str, Any]] = {}
         """Key of an artifact of rows to how they were prepared."""
-        self._origins: dict[str, list[str]] = {}
-        """Key of an artifact of rows to the keys of those from which it has them."""
+        self._origins: dict[str, list[_Read]] = {}
+        """Key of an artifact to the rows that it reads; those that it makes are of as many."""
+        self._makes_rows: dict[str, bool] = {}
+        """By stage."""
+        self._n_taken: Counter[Hashable] = Counter()
         self._taken: list[tuple[Kind, float, dict[str, JSON], list[_Read]]] = []
 
     def passing(self, manifests: Iterable[Manifest]) -> Iterator[Manifest]:
@@ -95,29 +119,37 @@ class Past:
             yield manifest
 
     def _take(self, manifest: Manifest) -> None:
-        read = [
-            _Read(name, entry["key"], entry["output"])
-            for name, entry in manifest.inputs.items()
-            if entry.get("key") and _is_rows(manifest.stage, name)
-        ]
-        if "data" in manifest.params:
-            self._data[manifest.key] = manifest.params["data"]
-        elif read and any(out.kind == "rows" for out in STAGES[manifest.stage].outputs(manifest.params).values()):
-            self._origins[manifest.key] = [one.key for one in read]
-        if seconds := manifest.timings.get("seconds"):
-            device = str(manifest.environment.get("device"))
-            kept = {name: manifest.params[name] for name in ("data", "training") if name in manifest.params}
-            self._taken.append((_kind(manifest.stage, device, manifest.labels, 0.0), seconds, kept, read))
+        stage, params = manifest.stage, manifest.params
+        if stage not in self._makes_rows:
+            self._makes_rows[stage] = any(output.kind == "rows" for output in STAGES[stage].outputs(params).values())
+        if "data" in params:
+            self._data[manifest.key] = params["data"]
+        elif self._makes_rows[stage]:
+            self._origins[manifest.key] = _read(manifest)
+        seconds = manifest.timings.get("seconds")
+        if not seconds:
+            return
+        kind = _kind(stage, str(manifest.environment.get("device") or ""), manifest.labels, 0.0)
+        training = params.get("training") or {}
+        # Of thousands that are alike in all that is known without looking at their inputs, some are enough.
+        if self._is_new((kind, training.get("epochs"), manifest.metrics.get("n_train"), manifest.metrics.get("n"))):
+            kept = {name: params[name] for name in ("data", "training") if name in params}
+            self._taken.append((kind, seconds, kept, _read(manifest)))
+
+    def _is_new(self, about: Hashable) -> bool:
+        self._n_taken[about] += 1
+        return self._n_taken[about] <= N_TAKEN
 
     def timings(self) -> Timings:
         """Of all that passed, and of what is fresh."""
         found = Timings()
         for id, made in self._fresh.items():
             node = self._graph.nodes[id]
-            if made.seconds:
-                found.add(Timing(kind_of(node, made.device), made.seconds))
-            if (data := _data_of(node)) is not None:
+            if self._makes_rows.get(node.stage, True) and (data := _data_of(node)) is not None:
                 self._data[made.key] = data
+            labels = node.labels
+            if made.seconds and self._is_new((node.stage, made.device, labels.get("model"), labels.get("dataset"))):
+                found.add(Timing(kind_of(node, made.device), made.seconds))
         for kind, seconds, params, read in self._taken:
             rows = {one.name: self._n_rows(one.key, one.output) for one in read}
             found.add(Timing(kind._replace(size=_size(rows, params)), seconds))
@@ -126,4 +158,4 @@ class Past:
     def _n_rows(self, key: str, output: str) -> int:
         if key in self._data:
             return n_rows(self._data[key], output)
-        return next((n for origin in self._origins.get(key, ()) if (n := self._n_rows(origin, output))), 0)
+        return next((n for one in self._origins.get(key, ()) if (n := self._n_rows(one.key, output))), 0)
