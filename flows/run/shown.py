@@ -141,17 +141,16 @@ class PgrTable:
         self._home = home
         self._grid = grid
         self._artifact: UUID | None = None
-        self._n_rows = 0
+        self._rows: list[dict[str, JSON]] = []
 
     def show(self) -> None:
-        """Bring the artifact up to what the results have, if that is more than before."""
-        table = pgr_table(self._home.results, self._grid, "pair")
-        if table.num_rows == self._n_rows:
+        """Bring the artifact up to what the results have, if that is not what it shows."""
+        rows = _rows(pgr_table(self._home.results, self._grid, "pair"))
+        if rows == self._rows:
             return
-        self._n_rows = table.num_rows
-        rows = _rows(table)
+        self._rows = rows
         description = (
-            f"Performance gap recovered, grid {self._grid}: {table.num_rows} of dataset, pair and method. In brackets "
+            f"Performance gap recovered, grid {self._grid}: {len(rows)} of dataset, pair and method. In brackets "
             "95 % intervals"
         )
         if self._artifact is None:
