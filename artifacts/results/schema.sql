@@ -128,6 +128,9 @@ CREATE TABLE grids (
     is_current BOOLEAN        -- false for an earlier definition, which is called NAME@1 and so on
 );
 
+-- The artifacts of each grid's latest run; two of its nodes may have one.
+CREATE TABLE used (grid VARCHAR, stage VARCHAR, key VARCHAR);
+
 -- What each grid compares: keys of scores, NULL while unknown; self-training (weak = strong) has no ceiling.
 CREATE TABLE pairs (
     position BIGINT,          -- in the order of the grid files, so that ladders sort as they were written
