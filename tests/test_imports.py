@@ -33,6 +33,9 @@ ALLOWED = {
 LAZY = {
     ("w2s_core/data/cards.py", "yaml"),
     ("w2s_core/data/hub.py", "datasets"),
+    ("w2s_core/data/moves.py", "chess"),
+    ("w2s_core/rules.py", "chess"),
+    ("w2s_core/offline/moves.py", "chess"),
     ("w2s_core/methods/topology.py", "networkx"),
     ("w2s_core/training/optimizers.py", "bitsandbytes"),
     ("tasks/clusters/on_dask.py", "dask"),
@@ -71,7 +74,7 @@ FLOORS = {
     "artifacts": ["results", "store", "identity", "waiting", "files", "errors"],
     "w2s_core": [
         "entries", "debate", "training", "methods", "settings", "data", "models", "offline",
-        "stages", "config", "registry", "watch", "metrics", "hashes", "errors",
+        "stages", "config", "registry", "watch", "metrics", "hashes", "rules", "errors",
     ],
 }  # fmt: skip
 """Folders and files of a package, top floor first: imports run downward."""

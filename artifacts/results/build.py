@@ -20,6 +20,7 @@ from typing import BinaryIO
 import duckdb
 
 from artifacts import files
+from artifacts.results.comments import comment
 from artifacts.results.landing import Kinds, Landing, Outdated, by_name, sql
 from artifacts.results.query import COPY
 from artifacts.store.contract import Store
@@ -34,8 +35,8 @@ MEMORY = "512MB"
 N_THREADS = 4
 """Each has buffers of its own, and it is the stages of a run that need processors."""
 
-SPARSE_BLOCKS = 256
-"""From so many blocks on, a file of which more than half is free is written anew."""
+SPARSE_BYTES = 1 << 26
+"""From so many on, a file of which more than half is free is written anew."""
 
 
 MOST_BYTES = 1 << 30
@@ -108,6 +109,10 @@ def _land_on_copy(
     A copy is to DuckDB the same database: a log that a writer of the old version leaves would be taken for that of the
     new one. So nobody may write to it until it is replaced, and one to which somebody does is not copied.
 
+    DuckDB's readers open a file twice, for its header and for its blocks, and may find the old version's header and the
+    new one's blocks. So the new version keeps all blocks of the old one: a checkpoint overwrites none that the last one
+    used, and there is only one, at the end; what it cuts off is put back, beyond what the new header counts.
+
     Args:
         old: keeps writers away until it is closed.
     """
@@ -115,7 +120,7 @@ def _land_on_copy(
     try:
         source = old.enter_context(path.open("rb"))
         fcntl.lockf(source, fcntl.LOCK_SH | fcntl.LOCK_NB)  # as DuckDB's readers do
-        written_ns = os.fstat(source.fileno()).st_mtime_ns
+        told = os.fstat(source.fileno())
         _copy(source, new)
     except OSError as error:
         if files.is_full(error):
@@ -123,9 +128,11 @@ def _land_on_copy(
         return False  # not there, or held, or on a file system without locks
     try:
         with _writing(new) as connection:
-            if not _is_ours(connection, written_ns) or _is_sparse(connection):
+            if not _is_ours(connection, told.st_mtime_ns) or _is_sparse(connection, told.st_size):
                 return False
+            connection.execute("SET checkpoint_threshold = '1TB'")
             _land(connection, store, kinds, stop, at)
+        _copy(source, new, begin=new.stat().st_size)
     except (duckdb.Error, Outdated) as error:
         if files.is_full(error):
             raise
@@ -135,8 +142,12 @@ def _land_on_copy(
 
 def _land_anew(store: Store, new: Path, kinds: Kinds, stop: threading.Event, at: int) -> None:
     with _writing(new) as connection:
-        for text in (sql("schema"), by_name(sql("landing"))["tables"], *map(sql, VIEWS)):
+        texts = [sql("schema"), by_name(sql("landing"))["tables"], *map(sql, VIEWS)]
+        connection.execute("BEGIN")  # each comment would be a transaction of its own
+        for text in texts:
             connection.execute(text)
+        comment(connection, texts)
+        connection.execute("COMMIT")
         connection.execute("INSERT INTO published FROM read_csv(?, nullstr = '')", [str(PUBLISHED)])
         _land(connection, store, kinds, stop, at)
 
@@ -158,30 +169,32 @@ def _is_ours(connection: duckdb.DuckDBPyConnection, written_ns: int) -> bool:
     return written is not None and (written[0], written[1] * 10**9) == (_version(), written_ns)
 
 
-def _is_sparse(connection: duckdb.DuckDBPyConnection) -> bool:
-    sizes = connection.execute("SELECT total_blocks, free_blocks FROM pragma_database_size()").fetchone()
-    return sizes is not None and sizes[0] >= SPARSE_BLOCKS and 2 * sizes[1] > sizes[0]
+def _is_sparse(connection: duckdb.DuckDBPyConnection, size_bytes: int) -> bool:
+    """Whether more than half of a large file is free; it never gets smaller, see ``_land_on_copy``."""
+    sizes = connection.execute("SELECT used_blocks, block_size FROM pragma_database_size()").fetchone()
+    return sizes is not None and size_bytes >= SPARSE_BYTES and size_bytes > 2 * sizes[0] * sizes[1]
 
 
 def _version() -> str:
     """Digest of all that decides what is in the file besides the store."""
     digest = hashlib.sha256(duckdb.__version__.encode())
     for file in sorted(Path(__file__).parent.iterdir()):
-        if file.suffix in (".py", ".sql", ".csv"):
+        if file.suffix in (".py", ".sql", ".csv", ".toml"):
             digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
-def _copy(source: BinaryIO, new: Path) -> None:
-    """Copy the file, by sharing its blocks where the file system can."""
-    with new.open("wb") as target:
+def _copy(source: BinaryIO, new: Path, begin: int = 0) -> None:
+    """Copy the file from an offset on, by sharing its blocks where the file system can."""
+    with new.open("r+b" if begin else "wb") as target:
+        source.seek(begin)
+        target.seek(begin)
         try:
             while os.copy_file_range(source.fileno(), target.fileno(), MOST_BYTES):
                 pass
         except (OSError, AttributeError):  # there are file systems, and systems, that cannot
-            source.seek(0)
-            target.truncate(0)
-            target.seek(0)
+            source.seek(begin)
+            target.seek(begin)
             shutil.copyfileobj(source, target)
 
 

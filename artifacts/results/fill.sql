@@ -28,8 +28,12 @@ FROM answered JOIN files ON files.file = answered.filename
 
 -- name: labels
 INSERT INTO labels
-SELECT files.key, files.output, rows.id, rows.weak_prob
-FROM read_parquet($files, filename = true) AS rows JOIN files ON files.file = rows.filename
+SELECT files.key, files.output, rows.id, rows.weak_prob, rows.answer
+FROM (
+    SELECT NULL::DOUBLE AS weak_prob, NULL::VARCHAR AS answer WHERE false
+    UNION ALL BY NAME FROM read_parquet($files, filename = true, union_by_name = true)
+) AS rows
+JOIN files ON files.file = rows.filename
 
 -- name: texts
 INSERT INTO texts

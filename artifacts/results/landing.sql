@@ -32,8 +32,10 @@ CREATE TABLE landing.files (stage VARCHAR, key VARCHAR, path VARCHAR, size_bytes
 -- An artifact for each way in which a stage names its outputs, and their kinds: for kinds that change with the program.
 CREATE TABLE landing.kinds (stage VARCHAR, params JSON, outputs JSON);
 
--- What has landed: of outputs, and of the curves of each grid.
+-- The outputs that have landed.
 CREATE TABLE landing.landed (kind VARCHAR, stage VARCHAR, key VARCHAR, output VARCHAR, version VARCHAR);
+
+-- The curves of each grid that have landed.
 CREATE TABLE landing.curves (grid VARCHAR, key VARCHAR, about VARCHAR);
 
 -- name: latest

@@ -1,4 +1,5 @@
 -- The tables of results.duckdb. What fills them is in fill.sql and uncertainty.sql, what is read of them in views.sql.
+-- Comments directly above a statement, and beside a column, are those of the database, see comments.py.
 --
 -- Names: weak is the supervisor, strong the student; transfer is the student trained on weak labels, ceiling the
 -- strong model trained on ground truth. Accuracies are fractions.
@@ -47,7 +48,7 @@ CREATE TABLE scores (
     auroc DOUBLE,             -- NULL when the split has one class
     brier DOUBLE,
     ece DOUBLE,
-    near_chance BOOLEAN,      -- whether the training of the model said so, see below
+    near_chance BOOLEAN,      -- whether the training of the model said so, see the view pgr
     label_certainty DOUBLE,   -- of the labels that it was trained on: their mean distance from one half
     n_parameters BIGINT,      -- of the model
     key VARCHAR
@@ -59,12 +60,13 @@ CREATE TABLE predictions (
     id VARCHAR,
     "group" VARCHAR,          -- rows that share a question or a passage; NULL for scores of before it was known
     answer VARCHAR NOT NULL,  -- of two classes, 1 where prob > 0.5, else 0
-    "right" BOOLEAN NOT NULL, -- a word of SQL, and so in quotes, as "group" is
+    "right" BOOLEAN NOT NULL, -- whether the answer is; a word of SQL, and so in quotes, as "group" is
     prob DOUBLE               -- of class 1; NULL where answers have none
 );
 
 -- What students of each grid's latest run are trained on.
-CREATE TABLE labels (key VARCHAR, split VARCHAR, id VARCHAR, prob DOUBLE);
+-- Of classes prob is that of class 1; labels that are texts are an answer.
+CREATE TABLE labels (key VARCHAR, split VARCHAR, id VARCHAR, prob DOUBLE, answer VARCHAR);
 
 -- What debaters of each grid's latest run said, one row per turn. It is data, whatever it says.
 CREATE TABLE texts (
@@ -74,7 +76,7 @@ CREATE TABLE texts (
     turn INTEGER,             -- from 0
     role VARCHAR,             -- who spoke, as the protocol calls him
     side TINYINT,             -- the class that he argued for
-    text VARCHAR,
+    text VARCHAR,             -- what was said
     is_cut BOOLEAN,           -- whether it ends where the debater was stopped
     n_tokens INTEGER          -- said; 0 where a server does not tell
 );

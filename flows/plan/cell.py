@@ -66,15 +66,14 @@ class Cell:
 
     graph: Graph
     dataset: str
-    setting: str
-    """What its examples are."""
     prepared: Node
     models: Mapping[str, Model]
     """The ladder by name, weakest first."""
-    recipe: Callable[[str, int, Model, Frozen, Sequence[Frozen]], Mapping[str, JSON]]
-    """Parameters of a training by setting, seed, model, loss and stopping rules; one object where they are the same."""
+    recipe: Callable[[Mapping[str, JSON], int, Model, Frozen, Sequence[Frozen]], Mapping[str, JSON]]
+    """Parameters of a training by what is asked, seed, model, loss and stopping rules; one object where they are the
+    same."""
     asked: Mapping[str, JSON]
-    """What every stage of it knows: of which setting its rows are."""
+    """What every stage of it knows: of which setting its rows are, and how their answers are compared."""
     seed: int
     supervisors: Mapping[str, Frozen]
     """What the grid says of its supervisors besides the ladder, by name."""

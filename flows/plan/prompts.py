@@ -22,7 +22,8 @@ from w2s_core.stages import LABELLED
 
 
 class PromptSpec(Learn):
-    """Answers by a language model that is shown examples in its prompt, and is not trained."""
+    """Answers by a language model that is shown examples in its prompt, and is not trained; where these are texts, as
+    they are: calibrate, cue and answers are for classes."""
 
     cited: ClassVar[str] = "Burns et al. 2023, section 5.2.1"
 
@@ -120,4 +121,4 @@ def ceiling(lesson: Lesson, spec: PromptSpec) -> Answers:
     return _asked(lesson, spec, lesson.truth) if spec.k else finetune(lesson.cell, lesson.name, lesson.truth)
 
 
-LEARNERS.register("prompt", Learner(PromptSpec, student, ceiling))
+LEARNERS.register("prompt", Learner(PromptSpec, student, ceiling, needs_classes=False))

@@ -86,6 +86,27 @@ class Preference(NamedTuple):
         return self.passage, self.first, self.second
 
 
+class TextExample(NamedTuple):
+    """A prompt with the text that is its answer. The model reads the prompt and goes on."""
+
+    prompt: str
+    """A model with a short context drops its beginning."""
+    answer: str
+    """Never truncated."""
+    group: str
+    about: str = ""
+    """What the form of the answers has to know of the example."""
+    candidate: str = ""
+    also: str = ""
+    gt_label: int = 0
+    """There are no classes: the truth is the answer."""
+
+    @property
+    def shown(self) -> tuple[str, str, str]:
+        """See ``Formatted``."""
+        return self.prompt, self.answer, self.about
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
     """Kind of a column that says a class or which answer is right, by whatever a file writes for that."""
@@ -120,6 +141,8 @@ class Dataset:
     """Rows of each split that are streamed from the Hub instead of downloading a large dataset whole; None: all."""
     setting: str = "classify"
     """What an example of it is; see ``w2s_core.settings``."""
+    form: str | None = None
+    """The normal form of answers that are texts; see ``w2s_core.data.forms``. None: examples are of classes."""
     columns: Mapping[str, Kind]
     """The columns that ``format`` reads, with the kind of their values. Together they identify a row."""
     format: Callable[[RawRow, Draw], Sequence[Formatted]]
@@ -131,6 +154,11 @@ class Dataset:
     unverified: str = ""
     """What of this entry has not been seen at its source."""
 
+    @property
+    def asked(self) -> dict[str, str]:
+        """What every stage of it knows, as parameters: of which setting its rows are, and the form of their answers."""
+        return {"setting": self.setting, **({"form": self.form} if self.form else {})}
+
 
 DATASETS: Registry[Dataset] = Registry(
     "dataset",
@@ -140,6 +168,8 @@ DATASETS: Registry[Dataset] = Registry(
         "w2s_core.data.nlp.pairs",
         "w2s_core.data.nlp.choices",
         "w2s_core.data.preferences",
+        "w2s_core.data.arithmetic",
+        "w2s_core.data.moves",
     ),
 )
 

@@ -65,8 +65,8 @@ def audit(params: Mapping[str, Any], inputs: Mapping[str, Path], out: Path, watc
     collected = collect(params, inputs)
     tokenizers = params["tokenizers"]
     find_leaks = LEAKS.get(params["setting"])
-    checks = [*data_checks(collected), *find_leaks(collected.usable["train"])]
     setting, view = SETTINGS.get(params["setting"]), VIEWS.get(params["setting"])
+    checks = [*data_checks(collected, view.n_classes), *find_leaks(collected.usable["train"])]
     watch.progress(1, 1 + len(tokenizers), "parts")
     for done, spec in enumerate(tokenizers, start=2):
         tokenizer = _tokenizer(spec, inputs)
@@ -98,13 +98,13 @@ def headline(checks: Sequence[Check]) -> dict[str, Any]:
     }
 
 
-def data_checks(collected: Collected) -> Iterator[Check]:
+def data_checks(collected: Collected, n_classes: int = 2) -> Iterator[Check]:
     """What rows there are, in which split, and which of them there are twice."""
     yield judged("all", "labels.mapped", len(collected.notes), MAPPED, "; ".join(collected.notes))
     for raw, rows in collected.usable.items():
         yield from _raw_checks(raw, collected.n_raw[raw], collected.dropped[raw], rows)
     for split, rows in collected.splits.items():
-        yield from _split_checks(split, rows)
+        yield from _split_checks(split, rows, n_classes)
     splits = collected.splits
     earlier, where = splits["weak_train"], "weak_train"
     for part in [split for split in splits if split.startswith("part.")]:
@@ -142,14 +142,15 @@ def _raw_checks(split: str, n_raw: int, dropped: Mapping[str, int], rows: list[R
     yield judged(split, "contradictions", share, CONTRADICTIONS, detail)
 
 
-def _split_checks(split: str, rows: list[Row]) -> Iterator[Check]:
+def _split_checks(split: str, rows: list[Row], n_classes: int) -> Iterator[Check]:
     """Of one output of ``prepare``."""
     class_1 = sum(row.gt_label for row in rows) / len(rows)
     majority = max(class_1, 1 - class_1)
     yield Check(split, "rows", len(rows))
     yield Check(split, "class_1", class_1)
     detail = f"{majority:.1%} of the examples are of class {int(class_1 > 0.5)}"
-    yield judged(split, "majority", majority, MAJORITY, detail)
+    if n_classes > 1:
+        yield judged(split, "majority", majority, MAJORITY, detail)
     groups = Counter(row.group for row in rows)
     yield Check(split, "groups", len(groups))
     yield Check(split, "rows_per_group.mean", len(rows) / len(groups))

@@ -114,19 +114,21 @@ def collect(params: Mapping[str, Any], inputs: Mapping[str, Path]) -> Collected:
         test_groups.update((row.group, row.also))
         pools["test"].add(row)
     test = joined(pools["test"].close())
-    _require_usable(name, "test", test, n_raw["test"], dropped["test"])
+    n_classes = view.n_classes
+    _require_usable(name, "test", test, n_raw["test"], dropped["test"], n_classes)
     for row in rows_of("train"):
         if row.group in test_groups or (row.also and row.also in test_groups):
             dropped["train"]["in_test"] += 1
         else:
             pools["train"].add(row)
     train = joined(pools["train"].close())
-    _require_usable(name, "train", train, n_raw["train"], dropped["train"])
+    _require_usable(name, "train", train, n_raw["train"], dropped["train"], n_classes)
 
-    train = _balanced(train, MAX_MAJORITY, dropped["train"])
-    if data["balance_test"]:
-        test = _balanced(test, 0.5, dropped["test"])
-    splits = {**_split_train(name, train, data, seed), "test": _sample_test(name, test, data, seed)}
+    if n_classes > 1:
+        train = _balanced(train, MAX_MAJORITY, dropped["train"])
+        if data["balance_test"]:
+            test = _balanced(test, 0.5, dropped["test"])
+    splits = {**_split_train(name, train, data, seed, n_classes), "test": _sample_test(name, test, data, seed)}
     return Collected(
         splits={split: table.rows for split, table in splits.items()},
         usable={"train": train, "test": test},
@@ -187,17 +189,20 @@ def _draw(seed: int, content: str, n: int) -> int:
     return stable_int("draw", seed, content) % n
 
 
-def _require_usable(name: str, split: str, rows: list[Row], n_raw: int, dropped: Mapping[str, int]) -> None:
+def _require_usable(
+    name: str, split: str, rows: list[Row], n_raw: int, dropped: Mapping[str, int], n_classes: int
+) -> None:
     if not rows:
         why = ", ".join(f"{reason.replace('_', ' ')} {n}" for reason, n in dropped.items() if n)
         found = f"all were dropped ({why})" if n_raw else "there is no row"
-        raise DataError(f"{name}: there must be {split} rows of both labels, 0 and 1, but {found}")
-    _require_both_classes(name, split, rows)
+        of_both = " of both labels, 0 and 1" if n_classes > 1 else ""
+        raise DataError(f"{name}: there must be {split} rows{of_both}, but {found}")
+    _require_classes(name, split, rows, n_classes)
 
 
-def _require_both_classes(name: str, split: str, rows: Iterable[Row]) -> None:
+def _require_classes(name: str, split: str, rows: Iterable[Row], n_classes: int) -> None:
     counts = Counter(row.gt_label for row in rows)
-    if len(counts) < 2:
+    if len(counts) < n_classes:
         found = f"all {counts.total()} have the label {min(counts)}" if counts else "there is none"
         raise DataError(f"{name}: usable {split} rows must have both labels, 0 and 1, but {found}")
 
@@ -208,7 +213,7 @@ def _balanced(rows: list[Row], max_majority: float, dropped: Counter[str]) -> li
     return kept
 
 
-def _split_train(name: str, rows: list[Row], data: Mapping[str, Any], seed: int) -> dict[str, Split]:
+def _split_train(name: str, rows: list[Row], data: Mapping[str, Any], seed: int, n_classes: int) -> dict[str, Split]:
     n_weak, n_parts = round(data["n_train"] * data["weak_fraction"]), data["n_parts"]
     n_student = data["n_train"] - n_weak
     # Of equal size: what a division leaves is used nowhere.
@@ -239,10 +244,10 @@ def _split_train(name: str, rows: list[Row], data: Mapping[str, Any], seed: int)
             f"which has {available} usable ones in all; ask for fewer or set data.allow_fewer = true"
         )
     for split, table in splits.items():
-        if data["allow_fewer"]:
+        if data["allow_fewer"] and n_classes > 1:
             # Where large groups are all that is left, classes could not be chosen.
             table.rows = balanced(table.rows, MAX_MAJORITY)
-        _require_both_classes(name, split, table.rows)
+        _require_classes(name, split, table.rows, n_classes)
     return splits
 
 

@@ -64,6 +64,9 @@ class Loss(NamedTuple):
     start: Callable[[Tensor, Any], Mapping[str, Tensor]] = stateless
     """``(targets, params) -> state`` before the first step of every training, from its labels [N, C] float64; tensors
     on their device, which checkpoints keep by name. Raises ``TrainingError`` where the loss is not defined."""
+    needs: Literal["probabilities", "likelihood"] = "probabilities"
+    """What logits have to say: the probability of every class, or no more than that of the label's own answer, which
+    models of texts say, too."""
 
 
 LOSSES: Registry[Loss] = Registry("loss", param="loss.loss", modules=("w2s_core.methods.*",))
@@ -80,6 +83,11 @@ class OnLabels(Frozen):
     balance_batch: bool = Field(
         False, description="Shift the labels' log-odds by their mean in the batch, so that none prefers a class."
     )
+
+    @property
+    def changes_labels(self) -> bool:
+        """Whether the loss sees others than it is given, for which they have to be probabilities."""
+        return bool(self.smoothing) or self.balance_batch
 
 
 BALANCE_EPSILON = 1e-7
@@ -133,4 +141,4 @@ def xent(logits: Tensor, batch: Batch, params: Xent) -> Value:
     return Value(cross_entropy(logits, batch.targets), {})
 
 
-LOSSES.register("xent", Loss(xent, Xent))
+LOSSES.register("xent", Loss(xent, Xent, needs="likelihood"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,7 @@ from w2s_core.data.rows import Rows, Shown
 from w2s_core.data.sampling import Row
 from w2s_core.data.tokens import Tokens
 from w2s_core.registry import Registry
+from w2s_core.settings.answers import Answers, classes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,9 +44,10 @@ class Reader(Protocol):
 class Setting:
     """How models read one kind of example, of C classes, and what they say of it."""
 
-    n_classes: int
-    n_outputs: int
-    """Of the classification head, for each sequence."""
+    n_classes: int | None
+    """C; None: answers are texts."""
+    n_outputs: int | None
+    """Of the classification head, for each sequence; None: the head is that of a language model."""
     encode: Callable[[Rows, Reader, Path], Tokens]
     """What the model reads of every row; the folder is for files that end with their last user."""
     logits: Callable[[Classifier, Tokens, np.ndarray], Tensor]
@@ -54,6 +56,12 @@ class Setting:
     """[B, D] of those, by a classifier whose head gives what it is given: what a linear probe is fitted on."""
     probs: Callable[[Tensor], Tensor]
     """[B, C] float64, the probability of each class, from logits."""
+    answers: Callable[[Mapping[str, Any]], Answers] = classes
+    """What models answer and labels hold, of the parameters of a stage."""
+    decode: Callable[[Classifier, Tokens, np.ndarray], Tensor] | None = None
+    """[B, W] int64, the tokens that a model answers the examples with the indices [B] with, where these are texts."""
+    n_decoded: int = 0
+    """W."""
 
 
 def no_metrics(rows: Rows, probs: np.ndarray) -> Mapping[str, float | None]:
@@ -67,6 +75,10 @@ class View:
 
     shows: Mapping[str, pa.DataType]
     """The columns of rows besides those that all have, in the order in which an example has their values."""
+    n_classes: int = 2
+    """Of which the truth is one, and which ``prepare`` balances; 1: the truth is a text."""
+    truth: str | None = None
+    """The one of them that is the right answer, which who labels is not shown; None: the truth is a class."""
     cut: str | None
     """The one of them that loses its beginning where a model reads less; the others are never cut."""
     lengths: Callable[[Shown], list[int]]

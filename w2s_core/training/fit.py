@@ -116,6 +116,8 @@ def fit(
         index = on_device(batch, device)
         labels = learned(all_targets[index], loss_params)
         result = loss.of(logits, Batch(labels, all_ties[index], progress, loss_state), loss_params)
+        if labels.shape[1] == 1:
+            return result
         disagree = (logits[:, : labels.shape[1]].argmax(-1) != labels.argmax(-1)).double().mean()
         return result._replace(log={"label_disagree": disagree, **result.log})
 

@@ -1,4 +1,4 @@
-"""Probabilities of a trained classifier."""
+"""What a trained model answers: probabilities of classes, or the tokens of texts."""
 
 from __future__ import annotations
 
@@ -19,18 +19,21 @@ CPU_TOKENS = 2_048
 
 
 def predict(setting: Setting, classifier: Classifier, rows: Rows, watch: Watch) -> np.ndarray:
-    """The probability of each class of each row, [N, C] float64, in the order of the rows."""
+    """What ``predict_tokens`` finds, in the order of the rows."""
     return predict_tokens(Forward(setting, classifier, encoded(setting, rows, classifier, watch)), watch)
 
 
 def predict_tokens(forward: Forward, watch: Watch) -> np.ndarray:
-    """The probabilities of each example, [N, C] float64, in every process; leaves the model in its mode for them."""
+    """The probabilities of each example, [N, C] float64, or where answers are texts their tokens, [N, W], in every
+    process; leaves the model in its mode for them."""
     classifier, tokens = forward.classifier, forward.tokens
     group = join(watch.n_devices, watch.device)
     classifier.to(watch.device).eval()
     classifier.use_attention_for(int(tokens.longest.max()))
     micro_tokens = min(watch.micro_tokens, CPU_TOKENS) if classifier.device.type == "cpu" else watch.micro_tokens
-    probs = np.zeros((len(tokens), forward.setting.n_classes))
+    setting = forward.setting
+    answer, n_columns = (_probs, setting.n_classes) if setting.decode is None else (_decoded, setting.n_decoded)
+    found = np.zeros((len(tokens), n_columns or 0))
     is_packed = classifier.is_packed
     portions = micro_batches(tokens.lengths, np.arange(len(tokens)), micro_tokens, is_packed=is_packed)
     n_done = 0
@@ -40,7 +43,7 @@ def predict_tokens(forward: Forward, watch: Watch) -> np.ndarray:
         try:
             # Not inference_mode: what a model computed in it and kept could not be trained on afterwards.
             with torch.no_grad():
-                logits = forward(turn[group.rank % len(turn)])
+                of_portion = answer(forward, turn[group.rank % len(turn)])
         except torch.OutOfMemoryError as error:
             enough = fewer_tokens(forward, turn, error, group)
             watch.say(f"out of memory: from now on {enough} tokens at a time, not {micro_tokens}")
@@ -48,8 +51,17 @@ def predict_tokens(forward: Forward, watch: Watch) -> np.ndarray:
             portions = micro_batches(tokens.lengths, np.concatenate(portions), micro_tokens, is_packed=is_packed)
             continue
         if group.rank < len(turn):
-            probs[turn[group.rank]] = forward.setting.probs(logits).cpu().numpy()
+            found[turn[group.rank]] = of_portion.cpu().numpy()
         n_done += sum(len(portion) for portion in turn)
         del portions[: len(turn)]
         watch.progress(n_done, len(tokens), "rows")
-    return probs if group.size == 1 else group.sum(torch.from_numpy(probs).to(classifier.device)).cpu().numpy()
+    return found if group.size == 1 else group.sum(torch.from_numpy(found).to(classifier.device)).cpu().numpy()
+
+
+def _probs(forward: Forward, portion: np.ndarray) -> torch.Tensor:
+    return forward.setting.probs(forward(portion))
+
+
+def _decoded(forward: Forward, portion: np.ndarray) -> torch.Tensor:
+    assert forward.setting.decode is not None
+    return forward.setting.decode(forward.classifier, forward.tokens, portion)

@@ -53,6 +53,8 @@ class Supervisor(NamedTuple):
     spec: type[Spec]
     build: Callable[[Cell, Any], Supervision]
     """Adds what it needs to a cell's graph."""
+    needs_classes: bool = True
+    """Whether its labels are probabilities of classes; else they may be texts."""
 
 
 SUPERVISORS: Registry[Supervisor] = Registry(

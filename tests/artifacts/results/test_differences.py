@@ -18,6 +18,7 @@ from artifacts.identity.keys import JSON
 from artifacts.results import landing
 from artifacts.results.build import build
 from artifacts.results.landing import Landing
+from artifacts.results.query import run_query
 from artifacts.store.grids import Grids
 from flows.home import output_kinds
 from tests.artifacts.results.test_results import TABLES
@@ -210,6 +211,29 @@ def test_score_made_again_lands_again(grid: ToyGrid, monkeypatch: pytest.MonkeyP
     land(grid)
 
     assert len(rows(grid, "FROM pgr WHERE flag IS NULL")) == 1
+
+
+N_HEADER_BYTES = 12_288
+"""What DuckDB reads of a file before it opens it again for its blocks."""
+
+
+def test_reader_that_has_the_header_of_the_version_before_reads_that_version(grid: ToyGrid, tmp_path: Path) -> None:
+    for seed in range(3):
+        grid.pair(WEAK * 40, TRANSFER * 40, CEILING * 40, seed=seed)
+    land(grid)
+    torn, sizes = tmp_path / "torn.duckdb", []
+    for n in (3, 3, 1, 1, 1):
+        header = grid.results.read_bytes()[:N_HEADER_BYTES]
+        before = rows(grid, "SELECT grid, seed, pgr FROM pgr ORDER BY ALL")
+        del grid.pairs[n:]
+        land(grid)
+        sizes.append(grid.results.stat().st_size)
+
+        torn.write_bytes(header + grid.results.read_bytes()[N_HEADER_BYTES:])
+
+        assert run_query(torn, "SELECT grid, seed, pgr FROM pgr ORDER BY ALL").to_pylist() == before
+        assert run_query(torn, "SELECT count(prob) AS n FROM predictions").to_pylist() == [{"n": 4000 * 9}]
+    assert len(set(sizes)) > 1
 
 
 def change(results: Path) -> None:
