@@ -204,7 +204,7 @@ def print_table(table: Table, dataset: str, rows: Sequence[Row]) -> None:
 
 def print_conclusions(table: Table) -> None:
     """Over all datasets."""
-    print(f"\n### Over {len(table.datasets)} datasets\n")
+    print(f"\n### Over {', '.join(table.datasets)}\n")
     print("| better | than | accuracy | PGR | so here |\n|---|---|---|---|---|")
     for title, other in CONCLUSIONS:
         accuracy, pgr = table.differences(title, other)[""]
@@ -252,7 +252,9 @@ def print_ablations(results: Path, grid: str, drawing: Path) -> None:
     base = altair.Chart(altair.Data(values=points)).encode(x=x, color=altair.Color("dataset:N"))
     lines = base.mark_line(point=True).encode(y=altair.Y("PGR:Q", title="PGR, 95 % interval"))
     bars = base.mark_rule().encode(y="low:Q", y2="high:Q")
-    altair.layer(bars, lines).properties(width=260, height=220).facet(column="of:N").save(str(drawing))
+    altair.layer(bars, lines).properties(width=260, height=220).facet(column=altair.Column("of:N", title=None)).save(
+        str(drawing)
+    )
     print(f"\n{drawing}")
 
 
