@@ -42,7 +42,7 @@ SPARSE_BYTES = 1 << 26
 MOST_BYTES = 1 << 30
 """Copied by one call."""
 
-VIEWS = ("intervals", "views", "analyses", "debates")
+VIEWS = ("intervals", "views", "costs", "analyses", "debates")
 """SQL files of what is read of the tables, in this order."""
 
 PUBLISHED = Path(__file__).with_name("published.csv")

@@ -118,6 +118,7 @@ class Landing:
         self._db.execute(self._sql["landed"])
         self._land_curves()
         self._db.execute(self._sql["current"])
+        self._db.execute(self._sql["used"])
         self._db.execute(self._sql["pairs"])
         for table in DERIVED:
             self._db.execute(f"""

@@ -159,6 +159,10 @@ SEMI JOIN (SELECT DISTINCT grid, key FROM curves) USING (grid, key)
 UPDATE nodes SET is_current = NOT is_current
 WHERE is_current <> ((stage, key) IN (SELECT (stage, key) FROM grid_nodes WHERE is_current))
 
+-- name: used
+TRUNCATE used;
+INSERT INTO used SELECT DISTINCT grid, stage, key FROM grid_nodes ORDER BY ALL
+
 -- name: pairs
 -- A comparison is all that shares grid, dataset, weak and strong: what is derived of its pairs is derived of all together.
 CREATE TEMP TABLE changed AS

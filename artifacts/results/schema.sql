@@ -76,7 +76,7 @@ CREATE TABLE texts (
     turn INTEGER,             -- from 0
     role VARCHAR,             -- who spoke, as the protocol calls him
     side TINYINT,             -- the class that he argued for
-    text VARCHAR,             -- what was said
+    text VARCHAR,
     is_cut BOOLEAN,           -- whether it ends where the debater was stopped
     n_tokens INTEGER          -- said; 0 where a server does not tell
 );
@@ -127,6 +127,9 @@ CREATE TABLE grids (
     state VARCHAR,            -- running, complete, failed or interrupted, when this file was built
     is_current BOOLEAN        -- false for an earlier definition, which is called NAME@1 and so on
 );
+
+-- The artifacts of each grid's latest run; two of its nodes may have one.
+CREATE TABLE used (grid VARCHAR, stage VARCHAR, key VARCHAR);
 
 -- What each grid compares: keys of scores, NULL while unknown; self-training (weak = strong) has no ceiling.
 CREATE TABLE pairs (

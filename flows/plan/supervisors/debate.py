@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -18,6 +18,7 @@ from flows.plan.choices import any_of
 from flows.plan.graph import FromNode, FromPath, Node
 from flows.plan.learners import finetune
 from flows.plan.prompts import PromptSpec, prompted
+from flows.plan.sizes import n_rows
 from flows.plan.supervisors.ensemble import APART, WayChoice
 from flows.plan.supervisors.supervisor import SUPERVISORS, Spec, Supervision, Supervisor
 from w2s_core.config import Frozen, Name
@@ -139,14 +140,6 @@ def _transcripts(
         given = plain(asked).given or {}
         inputs["labels"] = given["transfer_train" if split == "weak_train" else split]
     return cell.add("transcripts", params | more, inputs | extra, half=cell.rows(split).output, seed=seed)
-
-
-def n_rows(data: Mapping[str, Any], split: str) -> int:
-    """How many rows a split has, at most, of a dataset that is prepared so."""
-    n_weak = round(data["n_train"] * data["weak_fraction"])
-    sizes: dict[str, int] = {"weak_train": n_weak, "validation": data["n_validation"], "test": data["n_test"]}
-    n_student: int = (data["n_train"] - n_weak) // data.get("n_parts", 1)
-    return sizes.get(split, n_student)
 
 
 def _of_debater(cell: Cell, spec: DebateSpec, n_turns: int) -> tuple[dict[str, JSON], dict[str, FromNode | FromPath]]:
