@@ -76,7 +76,7 @@ CREATE TABLE texts (
     turn INTEGER,             -- from 0
     role VARCHAR,             -- who spoke, as the protocol calls him
     side TINYINT,             -- the class that he argued for
-    text VARCHAR,
+    text VARCHAR,             -- what was said
     is_cut BOOLEAN,           -- whether it ends where the debater was stopped
     n_tokens INTEGER          -- said; 0 where a server does not tell
 );
