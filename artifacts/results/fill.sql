@@ -27,9 +27,16 @@ SELECT
 FROM answered JOIN files ON files.file = answered.filename
 
 -- name: labels
+-- Those of more than two classes have no probability of class 1.
 INSERT INTO labels
-SELECT files.key, files.output, rows.id, rows.weak_prob
-FROM read_parquet($files, filename = true) AS rows JOIN files ON files.file = rows.filename
+WITH
+    copied AS (
+        SELECT NULL::DOUBLE AS weak_prob WHERE false
+        UNION ALL BY NAME
+        FROM read_parquet($files, filename = true, union_by_name = true)
+    )
+SELECT files.key, files.output, copied.id, copied.weak_prob
+FROM copied JOIN files ON files.file = copied.filename
 
 -- name: checks
 INSERT INTO audits

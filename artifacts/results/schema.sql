@@ -62,7 +62,12 @@ CREATE TABLE predictions (
 );
 
 -- What students of each grid's latest run are trained on.
-CREATE TABLE labels (key VARCHAR, split VARCHAR, id VARCHAR, prob DOUBLE);
+CREATE TABLE labels (
+    key VARCHAR,
+    split VARCHAR,
+    id VARCHAR,
+    prob DOUBLE               -- of class 1; NULL where there are more than two classes
+);
 
 -- What is known of the data of each audit: the newest of its kind, whichever grid made it. Facts have no verdict.
 CREATE TABLE audits (

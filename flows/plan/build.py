@@ -20,6 +20,7 @@ from flows.plan.learners import LEARNERS, Learn, Lesson, Recipes, finetune, trea
 from flows.plan.supervisors.supervisor import supervise
 from w2s_core.config import LAST_LAYER, Frozen, ModelConfig
 from w2s_core.methods.stopping import FINAL
+from w2s_core.settings.setting import VIEWS
 from w2s_core.stages import LABELLED
 
 
@@ -34,6 +35,12 @@ class DataSource(NamedTuple):
     """Limit of the dataset, used where the grid sets none."""
     setting: str
     """What its examples are."""
+    n_classes: int = 2
+
+    @property
+    def about(self) -> dict[str, JSON]:
+        """What every stage that its rows go through knows of them."""
+        return {"setting": self.setting, "n_classes": self.n_classes}
 
 
 def build_graph(
@@ -61,11 +68,13 @@ def build_graph(
         for model in models
     }
     recipes = Recipes(config.training.model_dump(exclude={"lr_scale"}), config.training.lr_scale)
-    asked = {source.setting: {"setting": source.setting} for source in data.values()}
+    asked = {(source.setting, source.n_classes): source.about for source in data.values()}
     for dataset in config.datasets:
         prepared = _prepare(graph, config, dataset, data[dataset])
         if config.audit:
-            add_audit(graph, config, prepared, tokenizers)
+            # What has no text has no tokens.
+            has_text = VIEWS.get(data[dataset].setting).text is not None
+            add_audit(graph, config, prepared, tokenizers if has_text else [])
         for seed in config.seeds:
             cell = Cell(
                 graph=graph,
@@ -74,7 +83,7 @@ def build_graph(
                 models=ladder,
                 setting=data[dataset].setting,
                 recipe=recipes.recipe,
-                asked=asked[data[dataset].setting],
+                asked=asked[data[dataset].setting, data[dataset].n_classes],
                 seed=seed,
                 supervisors={spec.name: spec for spec in config.supervisors},
             )
@@ -85,8 +94,10 @@ def build_graph(
 def _base(graph: Graph, config: GridConfig, model: ModelConfig, source: ModelSource) -> dict[str, FromNode | FromPath]:
     if model.pretrain is not None:
         params = {**model.pretrain.model_dump(), "world": config.world.model_dump()}
-        node = graph.add("pretrain", params, {}, {"model": model.name})
-        return {"base": FromNode(node, "model")}
+        return {"base": FromNode(graph.add("pretrain", params, {}, {"model": model.name}), "model")}
+    if model.pretrain_images is not None:
+        params = {**model.pretrain_images.model_dump(mode="json"), "world": config.world.model_dump()}
+        return {"base": FromNode(graph.add("pretrain_images", params, {}, {"model": model.name}), "model")}
     return {"base": FromPath(source.folder)} if source.folder is not None else {}
 
 
@@ -95,7 +106,7 @@ def _prepare(graph: Graph, config: GridConfig, dataset: str, source: DataSource)
     if data["max_chars"] is None:
         data["max_chars"] = source.max_chars
     params = {
-        "setting": source.setting,
+        **source.about,
         "dataset": dataset,
         "source": source.params,
         "data_seed": config.data_seed,

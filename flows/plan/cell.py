@@ -71,10 +71,10 @@ class Cell:
     prepared: Node
     models: Mapping[str, Model]
     """The ladder by name, weakest first."""
-    recipe: Callable[[str, int, Model, Frozen, Sequence[Frozen]], Mapping[str, JSON]]
-    """Parameters of a training by setting, seed, model, loss and stopping rules; one object where they are the same."""
+    recipe: Callable[[Mapping[str, JSON], int, Model, Frozen, Sequence[Frozen]], Mapping[str, JSON]]
+    """Parameters of a training by ``asked``, seed, model, loss and stopping rules; one object of the same."""
     asked: Mapping[str, JSON]
-    """What every stage of it knows: of which setting its rows are."""
+    """What every stage of it knows: of which setting its rows are, and of how many classes."""
     seed: int
     supervisors: Mapping[str, Frozen]
     """What the grid says of its supervisors besides the ladder, by name."""

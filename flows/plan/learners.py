@@ -39,19 +39,19 @@ class Recipes:
     def __init__(self, training: Mapping[str, JSON], lr_scale: float) -> None:
         self._training = training
         self._lr_scale = lr_scale
-        self._known: dict[tuple[str, int, str, str, str, tuple[str, ...]], dict[str, JSON]] = {}
+        self._known: dict[tuple[JSON, ...], dict[str, JSON]] = {}
 
     def recipe(
-        self, setting: str, seed: int, model: Model, loss: Frozen, stops: Sequence[Frozen]
+        self, asked: Mapping[str, JSON], seed: int, model: Model, loss: Frozen, stops: Sequence[Frozen]
     ) -> Mapping[str, JSON]:
         """The parameters of one training."""
         rules = tuple(stop.model_dump_json() for stop in stops)
         # One of a name may have been adapted, and comes from elsewhere then.
-        about = setting, seed, model.config.name, model.source.kind, loss.model_dump_json(), rules
+        about = *asked.values(), seed, model.config.name, model.source.kind, loss.model_dump_json(), rules
         if about not in self._known:
             spec = model.config.model_dump(include=set(MODEL_PARAMS))
             self._known[about] = {
-                "setting": setting,
+                **asked,
                 "model": {**spec, "lr": spec["lr"] * self._lr_scale, "hub": model.source.hub},
                 "training": self._training,
                 "loss": loss.model_dump(),
@@ -102,6 +102,8 @@ class Learner(NamedTuple):
     """Learns from the labels."""
     ceiling: Callable[[Lesson, Any], Answers] | None = None
     """The same with the truth for labels; None: a finetuned model, whatever the method."""
+    reads_text: bool = False
+    """Whether examples have to be texts."""
 
 
 LEARNERS: Registry[Learner] = Registry(
@@ -136,7 +138,7 @@ def train(
         called: what else tables call it.
     """
     model = cell.models[name]
-    params = cell.recipe(cell.setting, cell.seed, model, loss, stops)
+    params = cell.recipe(cell.asked, cell.seed, model, loss, stops)
     rows = cell.rows(labels.half)
     inputs = {**model.base, "train": rows, "validation": cell.rows("validation")}
     about: dict[str, JSON] = {"model": name, "half": rows.output}

@@ -14,10 +14,12 @@ from flows.plan.graph import Graph
 from flows.plan.grid import GridConfig, MethodConfig
 from flows.plan.probes import ProbeSpec
 from flows.plan.prompts import PromptSpec
+from flows.plan.suits import require_suited
 from flows.plan.supervisors.supervisor import Spec
 from w2s_core.config import AdaptConfig, ModelConfig
 from w2s_core.data.cards import other_classes
-from w2s_core.data.datasets import DATASETS, Dataset
+from w2s_core.data.class_folders import classes_of_source, label_column
+from w2s_core.data.datasets import DATASETS, GENERATED_CLASSES, Dataset
 from w2s_core.data.hub import CONVERTED, NotOnHubError, cached_file, resolve_hub
 from w2s_core.data.layouts import dataset_folder, folder_files
 from w2s_core.errors import DataError
@@ -83,6 +85,7 @@ def resolve(config: GridConfig, revisions: Mapping[str, str], *, update: bool = 
     pairs = resolve_pairs(config, [model.name for model in models])
     data = {name: _data_source(config, name, recorded) for name in config.datasets}
     weights = {model.name: _model_source(model, recorded) for model in models}
+    require_suited(config, models, methods, data)
     graph = build_graph(config, models, methods, pairs, data, weights)
     return Resolved(graph, models, recorded.used)
 
@@ -245,13 +248,23 @@ def _data_source(config: GridConfig, name: str, revisions: Revisions) -> DataSou
         dataset = DATASETS.get(name)
         limits = dataset.max_chars, dataset.setting
         if config.source == "offline":
-            return DataSource({"kind": "offline", "world": config.world.model_dump()}, {}, *limits)
+            params = {"kind": "offline", "world": config.world.model_dump()}
+            return DataSource(params, {}, *limits, dataset.n_classes or GENERATED_CLASSES)
         if config.source == "hub":
-            return DataSource(_hub_source(dataset, revisions), {}, *limits)
+            if dataset.n_classes is None:
+                raise DataError(f"how many classes {name} has is read of its files; download them, and give the folder")
+            return DataSource(_hub_source(dataset, revisions), {}, *limits, dataset.n_classes)
         folder = Path(config.source).expanduser()
         files, place = folder_files(folder, name), dataset_folder(folder, name)
         classes = other_classes(place, dataset) if place is not None else {}
-        return DataSource({"kind": "folder", **({"classes": classes} if classes else {})}, files, *limits)
+        n_classes = dataset.n_classes
+        if (column := label_column(dataset.columns)) and place is not None and dataset.leaves_names_to_source:
+            classes[column] = classes_of_source(files, place, dataset)
+            if n_classes is not None and len(classes[column]) != n_classes:
+                raise DataError(f"{place} has {len(classes[column])} classes, but {name} has {n_classes}")
+            n_classes = len(classes[column])
+        params = {"kind": "folder", **({"classes": classes} if classes else {})}
+        return DataSource(params, files, *limits, n_classes or 2)
     except UnknownNameError as error:
         raise UsageError(f"datasets: {error}") from None
     except DataError as error:
@@ -282,7 +295,7 @@ def _hub_source(dataset: Dataset, revisions: Revisions) -> JSON:
 
 
 def _model_source(model: ModelConfig, revisions: Revisions) -> ModelSource:
-    if model.pretrain is not None:
+    if model.is_offline:
         return ModelSource("offline")
     folder = Path(model.path).expanduser()
     if folder.is_dir():

@@ -37,7 +37,7 @@ def print_examples(console: Console, config: GridConfig, n_groups: int, *, as_js
     by_group: dict[str, list[dict[str, str | int]]] = {}
     view, splits = _splits(config)
     rows = sorted(splits[SPLIT], key=lambda row: row.rank)
-    for row, text in zip(rows, view.text(_shown(view, rows)), strict=True):
+    for row, text in zip(rows, (view.text or view.brief)(_shown(view, rows)), strict=True):
         shown = {"id": row.id, "group": row.group, "gt_label": row.gt_label, "text": text}
         by_group.setdefault(row.group, []).append(shown)
     examples = [example for group in islice(by_group.values(), n_groups) for example in group]
@@ -62,7 +62,9 @@ def rows_to_label(config: GridConfig) -> pa.Table:
     view, splits = _splits(config)
     rows = [(split, row) for split in LABELLED for row in splits[split]]
     about = {"split": [split for split, _ in rows], "id": [row.id for _, row in rows]}
-    return pa.table({**about, **_shown(view, [row for _, row in rows])})
+    shown = _shown(view, [row for _, row in rows])
+    # What is no text cannot stand in a table.
+    return pa.table({**about, **(shown if view.text else {view.things: view.brief(shown)})})
 
 
 def _shown(view: View, rows: Sequence[Row]) -> dict[str, list[Any]]:

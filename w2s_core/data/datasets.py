@@ -29,7 +29,7 @@ class Formatted(Protocol):
 
     @property
     def gt_label(self) -> int:
-        """0 or 1."""
+        """The number of its class: 0 or 1, where there are two."""
 
     @property
     def group(self) -> str:
@@ -86,6 +86,23 @@ class Preference(NamedTuple):
         return self.passage, self.first, self.second
 
 
+class Picture(NamedTuple):
+    """An encoded image of one of K classes."""
+
+    image: bytes
+    """A file of it, such as PNG or JPEG."""
+    gt_label: int
+    group: str
+    """Of its pixels: what is the same image ends up in the same split."""
+    candidate: str = ""
+    also: str = ""
+
+    @property
+    def shown(self) -> tuple[bytes]:
+        """See ``Formatted``."""
+        return (self.image,)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
     """Kind of a column that says a class or which answer is right, by whatever a file writes for that."""
@@ -98,8 +115,15 @@ class Label:
     """What ``format`` reads."""
 
 
-Kind = type | GenericAlias | Mapping[str, "Kind"] | Label
-"""Type of a column's values: ``str``, ``int``, ``bool``, a list (``list[str]``), a struct (field to kind), a label."""
+@dataclass(frozen=True, slots=True)
+class EncodedImage:
+    """Kind of a column of images: the bytes of a file, alone or as the field ``bytes`` of a struct, as the Hub has
+    them; ``format`` reads bytes."""
+
+
+Kind = type | GenericAlias | Mapping[str, "Kind"] | Label | EncodedImage
+"""Type of a column's values: ``str``, ``int``, ``bool``, a list (``list[str]``), a struct (field to kind), a label, an
+image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +144,8 @@ class Dataset:
     """Rows of each split that are streamed from the Hub instead of downloading a large dataset whole; None: all."""
     setting: str = "classify"
     """What an example of it is; see ``w2s_core.settings``."""
+    n_classes: int | None = 2
+    """None: as many as the source has names for."""
     columns: Mapping[str, Kind]
     """The columns that ``format`` reads, with the kind of their values. Together they identify a row."""
     format: Callable[[RawRow, Draw], Sequence[Formatted]]
@@ -131,6 +157,16 @@ class Dataset:
     unverified: str = ""
     """What of this entry has not been seen at its source."""
 
+    @property
+    def leaves_names_to_source(self) -> bool:
+        """Whether what its classes are called, and in which order, is up to the source."""
+        labels = [kind for kind in self.columns.values() if isinstance(kind, Label)]
+        return any(not label.names and not label.is_binary for label in labels)
+
+
+GENERATED_CLASSES = 5
+"""Of generated rows of a dataset that leaves their number to its source."""
+
 
 DATASETS: Registry[Dataset] = Registry(
     "dataset",
@@ -140,6 +176,7 @@ DATASETS: Registry[Dataset] = Registry(
         "w2s_core.data.nlp.pairs",
         "w2s_core.data.nlp.choices",
         "w2s_core.data.preferences",
+        "w2s_core.data.pictures",
     ),
 )
 

@@ -17,25 +17,59 @@ import pyarrow.parquet as pq
 from w2s_core.errors import DataError
 
 COLUMNS = ("id", "prob")
-"""What such a file has: the id of a prepared row, and P(class 1), from 0 to 1."""
+"""What such a file has: the id of a prepared row, and P(class 1), from 0 to 1. Of more than two classes it has in place of
+that ``class``, a number from 0, or (Parquet alone) the list ``probs``."""
 
 SHOWN = 3
 
 
-def read_given(path: Path, ids: Mapping[str, list[str]]) -> dict[str, np.ndarray]:
-    """P(class 1) of the rows of each split, [N] float64 in the order of ``ids[split]``.
+def read_given(path: Path, ids: Mapping[str, list[str]], n_classes: int = 2) -> dict[str, np.ndarray]:
+    """P(class 1) of the rows of each split, [N] float64 in the order of ``ids[split]``; of more classes [N, C].
 
     Raises:
         DataError: not such a file; a probability is none; a row is labelled twice, is unknown, or has no label.
     """
-    table = _read(path)
+    table = _read(path, n_classes)
     try:
         given = table["id"].cast(pa.string()).to_pylist()
+        if n_classes > 2:
+            return _joined(path, given, _of_classes(path, table, given, n_classes), ids)
         probs = np.array(table["prob"].cast(pa.float64()).to_pylist(), np.float64)  # an empty cell is NaN
     except pa.ArrowInvalid as error:
         raise DataError(f"{path}: {error}; id is text, and prob a number from 0 to 1") from None
     wrong = [f"{id!r} has {prob}" for id, prob in zip(given, probs, strict=True) if not 0 <= prob <= 1]
     _refuse(path, wrong, "probabilities that are none", "prob is P(class 1), from 0 to 1")
+    return _joined(path, given, probs, ids)
+
+
+def _of_classes(path: Path, table: pa.Table, given: list[str], n_classes: int) -> np.ndarray:
+    """[N, C] of the column ``probs``, or, all sure, of ``class``."""
+    if "probs" in table.column_names:
+        found = table["probs"].cast(pa.list_(pa.float64())).to_pylist()
+        wrong = [
+            repr(id)
+            for id, of_row in zip(given, found, strict=True)
+            if of_row is None or len(of_row) != n_classes or not _are_probabilities(np.array(of_row, np.float64))
+        ]
+        what = "rows whose probs are no probabilities"
+        _refuse(path, wrong, what, f"give each the {n_classes} of its classes, which add up to 1")
+        return np.array(found, np.float64)
+    classes = table["class"].cast(pa.int64()).to_pylist()
+    wrong = [
+        f"{id!r} has {number}"
+        for id, number in zip(given, classes, strict=True)
+        if number is None or not 0 <= number < n_classes
+    ]
+    _refuse(path, wrong, "classes that are none", f"class is a number from 0 to {n_classes - 1}")
+    return np.eye(n_classes)[np.array(classes, np.int64)]
+
+
+def _are_probabilities(probs: np.ndarray) -> bool:
+    return bool((probs >= 0).all() and abs(probs.sum() - 1) < 1e-6)
+
+
+def _joined(path: Path, given: list[str], probs: np.ndarray, ids: Mapping[str, list[str]]) -> dict[str, np.ndarray]:
+    """The probabilities of each split's rows, by id; every row has to have them, and no others."""
     by_id = dict(zip(given, probs, strict=True))
     if len(by_id) < len(given):
         repeated = (value["values"] for value in pc.value_counts(pa.array(given)).to_pylist() if value["counts"] > 1)
@@ -47,7 +81,7 @@ def read_given(path: Path, ids: Mapping[str, list[str]]) -> dict[str, np.ndarray
     return {split: np.array([by_id[id] for id in of], np.float64) for split, of in ids.items()}
 
 
-def _read(path: Path) -> pa.Table:
+def _read(path: Path, n_classes: int) -> pa.Table:
     """The two columns of a file whose name tells its format.
 
     Raises:
@@ -63,9 +97,11 @@ def _read(path: Path) -> pa.Table:
             raise DataError(f"{path}: labels are read from .csv and .parquet files")
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
-    for name in COLUMNS:
+    several = "probs" if "probs" in table.column_names else "class"
+    columns = COLUMNS if n_classes == 2 else ("id", several)
+    for name in columns:
         if name not in table.column_names:
-            raise DataError(f"{path}: no column {name!r}; it needs {' and '.join(COLUMNS)}")
+            raise DataError(f"{path}: no column {name!r}; it needs {' and '.join(columns)}")
     return table
 
 

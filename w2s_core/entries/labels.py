@@ -14,6 +14,8 @@ import numpy as np
 
 from w2s_core.data.given import read_given
 from w2s_core.data.rows import (
+    as_held,
+    by_class,
     each,
     read_features,
     read_groups,
@@ -21,7 +23,6 @@ from w2s_core.data.rows import (
     read_rows,
     read_weak_probs,
     read_weights,
-    two_classes,
     write_weak_probs,
 )
 from w2s_core.entries.predict import write_score
@@ -45,20 +46,20 @@ def treat(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Wat
     metrics: dict[str, Any] = {}
     if treatment.fit is not None:
         probs = read_weak_probs(inputs["validation"], list(truth))
-        settings = treatment.fit(two_classes(probs), np.array(list(truth.values())), settings)
+        settings = treatment.fit(by_class(probs), np.array(list(truth.values())), settings)
         metrics = {f"fitted_{name}": value for name, value in settings.model_dump(exclude={"kind"}).items()}
     said = _said(treatment, settings, given, inputs)
     for split, (ids, probs) in given.items():
         weights = read_weights(inputs[split], ids)
         seen = weights > 0
-        treated = said[split][:, 1] if said and treatment.keep is None else probs.copy()
+        treated = as_held(said[split]) if said and treatment.keep is None else probs.copy()
         if treatment.of is not None:
-            treated[seen] = treatment.of(two_classes(probs[seen]), settings)[:, 1]
+            treated[seen] = as_held(treatment.of(by_class(probs[seen]), settings))
         if treatment.keep is not None and split == "transfer_train":
             ids_seen = list(compress(ids, seen))
             right = np.array([truth[id] for id in ids_seen]) if treatment.is_oracle else None
             weights[seen] = treatment.keep(
-                two_classes(probs[seen]), ids_seen, right, said[split][seen] if said else None, settings
+                by_class(probs[seen]), ids_seen, right, said[split][seen] if said else None, settings
             )
             metrics["n_dropped"] = int(seen.sum() - weights.sum())
         write_weak_probs(out / f"{split}.parquet", ids, treated, weights)
@@ -75,8 +76,8 @@ def _said(
     ids, probs = given["transfer_train"]
     kept = read_weights(inputs["transfer_train"], ids) > 0
     vectors = {split: read_features(inputs[f"features.{split}"], given[split][0]) for split in given}
-    features, labels = vectors["transfer_train"][kept], two_classes(probs[kept])
-    said = {split: two_classes(probs.copy()) for split, (_, probs) in given.items()}
+    features, labels = vectors["transfer_train"][kept], by_class(probs[kept])
+    said = {split: by_class(probs.copy()) for split, (_, probs) in given.items()}
     said["transfer_train"][kept] = treatment.guess(features, labels, features, settings, are_same=True)
     said["validation"] = treatment.guess(features, labels, vectors["validation"], settings, are_same=False)
     return said
@@ -126,7 +127,7 @@ def import_labels(params: dict[str, Any], inputs: dict[str, Path], out: Path, wa
     """Labels from a file of the user's, which has to hold those of all prepared rows and of no others."""
     rows = {split: read_rows(inputs[split]) for split in LABELLED}
     view = VIEWS.get(params["setting"])
-    given = read_given(inputs["file"], {split: rows[split].ids for split in LABELLED})
+    given = read_given(inputs["file"], {split: rows[split].ids for split in LABELLED}, params.get("n_classes", 2))
     quality: dict[str, Any] = {}
     for split in LABELLED:
         write_weak_probs(out / f"{split}.parquet", rows[split].ids, given[split])

@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from w2s_core.data.rows import Rows, each, read_groups, read_rows, write_predictions, write_weak_probs
+from w2s_core.data.rows import Rows, as_held, each, read_groups, read_rows, write_predictions, write_weak_probs
 from w2s_core.metrics import accuracy, auroc, brier, ece, label_quality
-from w2s_core.models.classifier import load
-from w2s_core.settings.setting import SETTINGS, VIEWS, View
+from w2s_core.settings.setting import KINDS, SETTINGS, VIEWS, View
 from w2s_core.stages import LABELLED
 from w2s_core.training.predict import predict
 from w2s_core.watch import Watch
@@ -22,11 +21,11 @@ from w2s_core.watch import Watch
 def weak_labels(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Watch) -> dict[str, Any]:
     """Let a supervisor label every split that it was not trained on."""
     setting, view = SETTINGS.get(params["setting"]), VIEWS.get(params["setting"])
-    classifier = load(inputs["model"])
+    classifier = KINDS.get(params["setting"]).load(inputs["model"])
     quality: dict[str, Any] = {}
     for split in LABELLED:
         rows = read_rows(inputs[split])
-        weak_probs = predict(setting, classifier, rows, watch)[:, 1]
+        weak_probs = as_held(predict(setting, classifier, rows, watch))
         write_weak_probs(out / f"{split}.parquet", rows.ids, weak_probs)
         quality |= label_quality(weak_probs, rows.gt_labels, list(each(rows, view.lure)), split)
     return quality
@@ -35,12 +34,13 @@ def weak_labels(params: dict[str, Any], inputs: dict[str, Path], out: Path, watc
 def score(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Watch) -> dict[str, Any]:
     """Predict the test split and compare with ground truth."""
     rows = read_rows(inputs["test"])
-    probs = predict(SETTINGS.get(params["setting"]), load(inputs["model"]), rows, watch)[:, 1]
+    classifier = KINDS.get(params["setting"]).load(inputs["model"])
+    probs = as_held(predict(SETTINGS.get(params["setting"]), classifier, rows, watch))
     return write_score(out, rows, read_groups(inputs["test"]), probs, VIEWS.get(params["setting"]))
 
 
 def write_score(out: Path, rows: Rows, groups: list[str], probs: np.ndarray, view: View) -> dict[str, Any]:
-    """Write answers to the test split, P(class 1) of each row, and say how good they are."""
+    """Write answers to the test split, probabilities as ``as_held`` has them, and say how good they are."""
     write_predictions(out / "predictions.parquet", rows, groups, probs)
     return {
         "n": len(rows),

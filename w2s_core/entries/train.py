@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from w2s_core.data.rows import Rows, only, read_rows, read_weak_probs, read_weights, two_classes
+from w2s_core.data.rows import Rows, as_held, by_class, of_truth, only, read_rows, read_weak_probs, read_weights
 from w2s_core.metrics import accuracy, certainty, harden
-from w2s_core.models.classifier import Classifier, build, save
-from w2s_core.settings.setting import SETTINGS, Forward
+from w2s_core.models.classifier import Classifier
+from w2s_core.settings.setting import KINDS, SETTINGS, Forward, ModelKind
 from w2s_core.stages import LAST, model_output
 from w2s_core.training.distributed import gather, join
 from w2s_core.training.fit import Recipe, fit
@@ -24,9 +24,9 @@ from w2s_core.watch import Watch
 def train_gt(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Watch) -> dict[str, Any]:
     """Finetune a model on ground truth: a supervisor, or a ceiling, or both."""
     rows, validation = read_rows(inputs["train"]), read_rows(inputs["validation"])
-    metrics, _ = _train(
-        params, inputs, out, watch, rows, rows.gt_labels.astype(float), validation, validation.gt_labels
-    )
+    # Datasets of before there were more classes have no such parameter.
+    targets = of_truth(rows.gt_labels, params.get("n_classes", 2))
+    metrics, _ = _train(params, inputs, out, watch, rows, targets, validation, validation.gt_labels)
     return metrics
 
 
@@ -54,16 +54,17 @@ def _train(
     """Metrics of the training, and its validation accuracy against its own labels.
 
     Args:
-        targets: [N] float64, P(class 1) of ``rows``.
-        validation_labels: 0/1 labels of ``validation``, of the kind that is trained on.
+        targets: probabilities of ``rows``, as ``as_held`` has them.
+        validation_labels: [V] classes of ``validation``, of the kind that is trained on.
     """
-    setting = SETTINGS.get(params["setting"])
-    classifier = build(params["model"], inputs.get("base"), params["seed"], setting.n_outputs)
+    setting, kind = SETTINGS.get(params["setting"]), KINDS.get(params["setting"])
+    start = (params["model"], inputs.get("base"), params["seed"], setting.n_outputs(params.get("n_classes", 2)))
+    classifier = kind.build(*start)
     n_parameters = sum(parameter.numel() for parameter in classifier.parameters())
     held_out = Forward(setting, classifier, setting.encode(validation, classifier, watch.scratch))
 
     def evaluate() -> dict[str, float]:
-        probs = predict_tokens(held_out, watch)[:, 1]
+        probs = as_held(predict_tokens(held_out, watch))
         return {
             "gt_accuracy": accuracy(probs, validation.gt_labels),
             "label_accuracy": accuracy(probs, validation_labels),
@@ -71,7 +72,7 @@ def _train(
 
     stops = [stop for stop in params["stop"] if stop != LAST]
     recipe = Recipe(params["loss"], params["training"], params["model"]["lr"], params["seed"], stops)
-    result = fit(setting, classifier, rows, two_classes(targets), recipe, watch=watch, evaluate=evaluate)
+    result = fit(setting, classifier, rows, by_class(targets), recipe, watch=watch, evaluate=evaluate)
     kept = [(stop, best) for stop, best in zip(stops, result.best, strict=True) if best is not None]
     group = join(watch.n_devices, watch.device)
     weights = gather(classifier) if group.size > 1 else {}
@@ -79,13 +80,13 @@ def _train(
         trained = classifier
         if group.size > 1:
             # A model in shares can neither be saved nor have its adapters merged.
-            trained = build(params["model"], inputs.get("base"), params["seed"], setting.n_outputs)
+            trained = kind.build(*start)
             trained.load_state_dict(weights)
-        _save(trained, out / model_output(LAST))
+        _save(kind, trained, out / model_output(LAST))
         for stop, best in kept:
-            taken = build(params["model"], inputs.get("base"), params["seed"], setting.n_outputs)
+            taken = kind.build(*start)
             taken.load_state_dict({**taken.state_dict(), **result.weights[best.step]})
-            _save(taken, out / model_output(stop))
+            _save(kind, taken, out / model_output(stop))
     accuracies = evaluate()
     watch.curve([{"step": result.n_steps, **accuracies}])
     metrics = {
@@ -103,6 +104,6 @@ def _train(
     return metrics, accuracies["label_accuracy"]
 
 
-def _save(classifier: Classifier, folder: Path) -> None:
+def _save(kind: ModelKind, classifier: Classifier, folder: Path) -> None:
     folder.mkdir()
-    save(classifier, folder)
+    kind.save(classifier, folder)

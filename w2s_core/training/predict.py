@@ -29,7 +29,7 @@ def predict_tokens(forward: Forward, watch: Watch) -> np.ndarray:
     classifier.to(watch.device).eval()
     classifier.use_attention_for(int(tokens.longest.max()))
     micro_tokens = min(watch.micro_tokens, CPU_TOKENS) if classifier.device.type == "cpu" else watch.micro_tokens
-    probs = np.zeros((len(tokens), forward.setting.n_classes))
+    probs: np.ndarray | None = None
     is_packed = classifier.is_packed
     portions = micro_batches(tokens.lengths, np.arange(len(tokens)), micro_tokens, is_packed=is_packed)
     n_done = 0
@@ -46,9 +46,13 @@ def predict_tokens(forward: Forward, watch: Watch) -> np.ndarray:
             micro_tokens = enough
             portions = micro_batches(tokens.lengths, np.concatenate(portions), micro_tokens, is_packed=is_packed)
             continue
+        found = forward.setting.probs(logits)
+        if probs is None:
+            probs = np.zeros((len(tokens), found.shape[1]))
         if group.rank < len(turn):
-            probs[turn[group.rank]] = forward.setting.probs(logits).cpu().numpy()
+            probs[turn[group.rank]] = found.cpu().numpy()
         n_done += sum(len(portion) for portion in turn)
         del portions[: len(turn)]
         watch.progress(n_done, len(tokens), "rows")
+    assert probs is not None  # there is no split without rows
     return probs if group.size == 1 else group.sum(torch.from_numpy(probs).to(classifier.device)).cpu().numpy()
