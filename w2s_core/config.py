@@ -51,6 +51,10 @@ class WorldConfig(Frozen):
     seed: int = Field(0, ge=0, description="Which world.")
 
 
+GENERATED_CLASSES = 5
+"""Of generated rows of a dataset that leaves the number of its classes to its source."""
+
+
 class SizeConfig(Frozen):
     """Architecture of a model without pretrained weights."""
 
@@ -84,7 +88,7 @@ class ImagePretrainConfig(Frozen):
     depths: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1, max_length=3, description="Their blocks.")
     n_steps: int = Field(0, ge=0, description="Of pretraining; none leaves it as it starts.")
     batch_size: int = Field(64, ge=2, description="Pairs of images per step.")
-    lr: float = Field(2e-3, gt=0)
+    lr: float = Field(3e-3, gt=0)
     seed: int = Field(0, ge=0)
 
     @model_validator(mode="after")

@@ -1,7 +1,8 @@
 """How good probabilities are: accuracy, ranking, calibration; and how much several differ.
 
 Functions of arrays with numpy alone. Performance gap recovered is not here but in SQL, see ``artifacts.results``.
-Probabilities are [N] of class 1, where there are two classes, or [N, C]. Letters: N examples, C classes, M supervisors.
+Probabilities are as files hold them: [N] of class 1, where there are two classes, or [N, C]. Letters: N
+examples, C classes, M supervisors.
 """
 
 from __future__ import annotations
@@ -12,6 +13,26 @@ import numpy as np
 
 N_BINS = 15
 """Equal-width bins of the calibration error (Guo et al. 2017, "On Calibration of Modern Neural Networks")."""
+
+
+def two_classes(probs: np.ndarray) -> np.ndarray:
+    """[N, 2] float64, the probabilities of both classes, from [N] P(class 1)."""
+    return np.stack([1 - probs, probs], axis=1)
+
+
+def by_class(probs: np.ndarray) -> np.ndarray:
+    """[N, C] float64, the probability of each class, of what ``as_held`` gives."""
+    return two_classes(probs) if probs.ndim == 1 else probs
+
+
+def as_held(probs: np.ndarray) -> np.ndarray:
+    """Probabilities as files and metrics have them, of [N, C] float64: of two classes [N] P(class 1), else all."""
+    return probs[:, 1] if probs.shape[1] == 2 else probs
+
+
+def of_truth(gt_labels: np.ndarray, n_classes: int) -> np.ndarray:
+    """[N] classes as probabilities, in the form that ``as_held`` gives."""
+    return gt_labels.astype(np.float64) if n_classes == 2 else np.eye(n_classes)[gt_labels]
 
 
 def harden(probs: np.ndarray) -> np.ndarray:

@@ -20,7 +20,6 @@ from flows.plan.learners import LEARNERS, Learn, Lesson, Recipes, finetune, trea
 from flows.plan.supervisors.supervisor import supervise
 from w2s_core.config import LAST_LAYER, Frozen, ModelConfig
 from w2s_core.methods.stopping import FINAL
-from w2s_core.settings.setting import VIEWS
 from w2s_core.stages import LABELLED
 
 
@@ -35,6 +34,8 @@ class DataSource(NamedTuple):
     """Limit of the dataset, used where the grid sets none."""
     setting: str
     """What its examples are."""
+    shows: str = "text"
+    """What models have to read."""
     n_classes: int = 2
 
     @property
@@ -73,8 +74,7 @@ def build_graph(
         prepared = _prepare(graph, config, dataset, data[dataset])
         if config.audit:
             # What has no text has no tokens.
-            has_text = VIEWS.get(data[dataset].setting).text is not None
-            add_audit(graph, config, prepared, tokenizers if has_text else [])
+            add_audit(graph, config, prepared, tokenizers if data[dataset].shows == "text" else [])
         for seed in config.seeds:
             cell = Cell(
                 graph=graph,

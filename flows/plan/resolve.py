@@ -16,10 +16,10 @@ from flows.plan.probes import ProbeSpec
 from flows.plan.prompts import PromptSpec
 from flows.plan.suits import require_suited
 from flows.plan.supervisors.supervisor import Spec
-from w2s_core.config import AdaptConfig, ModelConfig
+from w2s_core.config import GENERATED_CLASSES, AdaptConfig, ModelConfig
 from w2s_core.data.cards import other_classes
 from w2s_core.data.class_folders import classes_of_source, label_column
-from w2s_core.data.datasets import DATASETS, GENERATED_CLASSES, Dataset
+from w2s_core.data.datasets import DATASETS, Dataset
 from w2s_core.data.hub import CONVERTED, NotOnHubError, cached_file, resolve_hub
 from w2s_core.data.layouts import dataset_folder, folder_files
 from w2s_core.errors import DataError
@@ -246,7 +246,7 @@ def _place(spec: Spec, specs: Mapping[str, Spec], ladder: list[str], after: tupl
 def _data_source(config: GridConfig, name: str, revisions: Revisions) -> DataSource:
     try:
         dataset = DATASETS.get(name)
-        limits = dataset.max_chars, dataset.setting
+        limits = dataset.max_chars, dataset.setting, dataset.shows
         if config.source == "offline":
             params = {"kind": "offline", "world": config.world.model_dump()}
             return DataSource(params, {}, *limits, dataset.n_classes or GENERATED_CLASSES)

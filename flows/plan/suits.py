@@ -1,4 +1,4 @@
-"""Whether what a grid asks for can be had on its datasets: by what their settings show, and how many classes they have.
+"""Whether what a grid asks for can be had on its datasets: by what they show, and how many classes they have.
 
 By declared properties alone: nothing here knows a setting, a loss or a learner by name.
 """
@@ -15,7 +15,6 @@ from flows.plan.supervisors.supervisor import SUPERVISORS
 from w2s_core.config import ModelConfig
 from w2s_core.methods.losses import LOSSES
 from w2s_core.methods.treatments import TREATMENTS
-from w2s_core.settings.setting import KINDS, VIEWS
 
 
 def require_suited(
@@ -27,25 +26,26 @@ def require_suited(
         UsageError: one line that names the field and the dataset.
     """
     for dataset, source in data.items():
-        view, kind = VIEWS.get(source.setting), KINDS.get(source.setting)
         for model in models:
-            if model.reads is not None and model.reads != kind.reads:
+            if model.reads is not None and model.reads != source.shows:
                 raise UsageError(
-                    f"models: {model.name!r} reads {model.reads}, and {dataset} shows {kind.reads}; choose a ladder of "
-                    "models that read them, or another dataset"
+                    f"models: {model.name!r} reads {model.reads}, and {dataset} shows {source.shows}; choose models "
+                    "that read them, or another dataset"
                 )
         for method in methods:
             where = f"methods: {method.name!r}"
-            if LEARNERS.get(method.learn.kind).reads_text and view.text is None:
-                raise UsageError(f"{where} asks a language model in words, and {dataset} shows {kind.reads}")
-            if method.adapt is not None and view.documents is None:
-                raise UsageError(f"{where} adapts a language model to texts, and {dataset} shows {kind.reads}")
+            if LEARNERS.get(method.learn.kind).reads_text and source.shows != "text":
+                raise UsageError(f"{where} asks a language model in words, and {dataset} shows {source.shows}")
+            if method.adapt is not None and source.shows != "text":
+                raise UsageError(f"{where} adapts a language model to texts, and {dataset} shows {source.shows}")
             loss = LOSSES.get(method.loss.model_dump()["loss"])
             _require_few(f"{where}: its loss", loss.most_classes(method.loss), dataset, source.n_classes)
             for treatment in method.labels:
                 name = treatment.model_dump()["kind"]
                 most = TREATMENTS.get(name).most_classes(treatment)
                 _require_few(f"{where}: {name}", most, dataset, source.n_classes)
+        if config.salience:
+            _require_few("salience", 2, dataset, source.n_classes)
         for spec in config.supervisors:
             most = SUPERVISORS.get(spec.kind).most_classes(spec)
             _require_few(f"supervisors: {spec.name!r}", most, dataset, source.n_classes)

@@ -158,14 +158,15 @@ class Dataset:
     """What of this entry has not been seen at its source."""
 
     @property
+    def shows(self) -> str:
+        """Text or images: what models have to read."""
+        return "images" if any(isinstance(kind, EncodedImage) for kind in self.columns.values()) else "text"
+
+    @property
     def leaves_names_to_source(self) -> bool:
         """Whether what its classes are called, and in which order, is up to the source."""
         labels = [kind for kind in self.columns.values() if isinstance(kind, Label)]
         return any(not label.names and not label.is_binary for label in labels)
-
-
-GENERATED_CLASSES = 5
-"""Of generated rows of a dataset that leaves their number to its source."""
 
 
 DATASETS: Registry[Dataset] = Registry(

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from w2s_core.errors import DataError
 
 COLUMNS = ("id", "prob")
-"""What such a file has: the id of a prepared row, and P(class 1), from 0 to 1. Of more than two classes it has in place of
-that ``class``, a number from 0, or (Parquet alone) the list ``probs``."""
+"""What such a file has: the id of a prepared row, and P(class 1), from 0 to 1. Of more than two classes
+it has in place of that ``class``, a number from 0, or (Parquet alone) the list ``probs``."""
 
 SHOWN = 3
 

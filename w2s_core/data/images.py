@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from w2s_core.data.rows import Rows
 from w2s_core.errors import DataError
 
 if TYPE_CHECKING:
     from PIL import Image
+
+    from w2s_core.data.rows import Rows
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 """That are decoded; others, of which Pillow knows some fifty, are refused unseen."""

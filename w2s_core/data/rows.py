@@ -164,26 +164,6 @@ def write_features(path: Path, ids: list[str], vectors: np.ndarray) -> None:
     pq.write_table(pa.table(columns), path, compression="none", use_dictionary=False)
 
 
-def two_classes(probs: np.ndarray) -> np.ndarray:
-    """[N, 2] float64, the probabilities of both classes, from [N] P(class 1)."""
-    return np.stack([1 - probs, probs], axis=1)
-
-
-def by_class(probs: np.ndarray) -> np.ndarray:
-    """[N, C] float64, the probability of each class, of what ``as_held`` gives."""
-    return two_classes(probs) if probs.ndim == 1 else probs
-
-
-def as_held(probs: np.ndarray) -> np.ndarray:
-    """Probabilities as files and metrics have them, of [N, C] float64: of two classes [N] P(class 1), else all."""
-    return probs[:, 1] if probs.shape[1] == 2 else probs
-
-
-def of_truth(gt_labels: np.ndarray, n_classes: int) -> np.ndarray:
-    """[N] classes as probabilities, in the form that ``as_held`` gives."""
-    return gt_labels.astype(np.float64) if n_classes == 2 else np.eye(n_classes)[gt_labels]
-
-
 def write_weak_probs(path: Path, ids: list[str], weak_probs: np.ndarray, weights: np.ndarray | None = None) -> None:
     """Write one split's weak labels, as ``as_held`` has them: id, and weak_prob, or of more classes the list probs; and
     weight, where a row is dropped, which is 0."""

@@ -14,8 +14,6 @@ import numpy as np
 
 from w2s_core.data.given import read_given
 from w2s_core.data.rows import (
-    as_held,
-    by_class,
     each,
     read_features,
     read_groups,
@@ -28,7 +26,7 @@ from w2s_core.data.rows import (
 from w2s_core.entries.predict import write_score
 from w2s_core.methods.ensembles import WAYS
 from w2s_core.methods.treatments import TREATMENTS, Treatment
-from w2s_core.metrics import accuracy, disagreement, label_quality
+from w2s_core.metrics import accuracy, as_held, by_class, disagreement, label_quality
 from w2s_core.settings.setting import VIEWS, View
 from w2s_core.stages import LABELLED, TREATED
 from w2s_core.watch import Watch

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from w2s_core.data.rows import Rows, as_held, each, read_groups, read_rows, write_predictions, write_weak_probs
-from w2s_core.metrics import accuracy, auroc, brier, ece, label_quality
+from w2s_core.data.rows import Rows, each, read_groups, read_rows, write_predictions, write_weak_probs
+from w2s_core.metrics import accuracy, as_held, auroc, brier, ece, label_quality
 from w2s_core.settings.setting import KINDS, SETTINGS, VIEWS, View
 from w2s_core.stages import LABELLED
 from w2s_core.training.predict import predict

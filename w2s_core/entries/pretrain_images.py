@@ -20,8 +20,8 @@ from w2s_core.errors import TrainingError
 from w2s_core.offline.pictures import SIDE, pairs_of_views
 from w2s_core.watch import Watch
 
-TEMPERATURE = 0.2
-"""Of the similarities (Chen et al. 2020, table 5, find 0.1 to 0.5 alike in so few steps)."""
+TEMPERATURE = 0.5
+"""Of the similarities; a choice of this project, as is the scale of layers, with 1e-6 of which little is learned."""
 
 
 def pretrain_images(params: Mapping[str, Any], inputs: Mapping[str, Path], out: Path, watch: Watch) -> dict[str, Any]:
@@ -47,6 +47,7 @@ def pretrain_images(params: Mapping[str, Any], inputs: Mapping[str, Path], out: 
                 num_stages=len(config.widths),
                 hidden_sizes=list(config.widths),
                 depths=list(config.depths),
+                layer_scale_init_value=1.0,
             )
         )
         loss = _train(model, config, world, watch)

@@ -12,7 +12,6 @@ import numpy as np
 
 from w2s_core.data.rows import (
     Rows,
-    of_truth,
     only,
     read_features,
     read_ids,
@@ -22,7 +21,7 @@ from w2s_core.data.rows import (
     write_weak_probs,
 )
 from w2s_core.methods.probes import choose
-from w2s_core.metrics import accuracy, certainty, harden
+from w2s_core.metrics import accuracy, certainty, harden, of_truth
 from w2s_core.stages import LABELLED
 from w2s_core.watch import Watch
 

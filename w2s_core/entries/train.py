@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from w2s_core.data.rows import Rows, as_held, by_class, of_truth, only, read_rows, read_weak_probs, read_weights
-from w2s_core.metrics import accuracy, certainty, harden
+from w2s_core.data.rows import Rows, only, read_rows, read_weak_probs, read_weights
+from w2s_core.metrics import accuracy, as_held, by_class, certainty, harden, of_truth
 from w2s_core.models.classifier import Classifier
 from w2s_core.settings.setting import KINDS, SETTINGS, Forward, ModelKind
 from w2s_core.stages import LAST, model_output

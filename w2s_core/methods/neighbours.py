@@ -12,10 +12,10 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from w2s_core.data.rows import as_held, by_class
 from w2s_core.methods.filters import Drop, without_lowest
 from w2s_core.methods.probes import fit
 from w2s_core.methods.treatments import TREATMENTS, OfFeatures, Treatment
+from w2s_core.metrics import as_held, by_class
 
 AT_A_TIME = 1024
 """Rows whose distances to all others are in memory at once."""

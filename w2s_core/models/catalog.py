@@ -30,8 +30,8 @@ MODELS: dict[str, ModelConfig] = {
         _offline("offline-m", (2, 32, 2), 720, 1_000_000, lr=2e-3),
         _offline("offline-l", (2, 64, 4), None, 1_000_000, lr=1.5e-3),
         # The first knows nothing before it is finetuned, the second what it saw without labels.
-        _images("offline-convnet", (8, 16), (1, 1), 0, lr=3e-3),
-        _images("offline-convnext", (32, 64), (1, 2), 300, lr=1e-3),
+        _images("offline-convnet", (8, 16), (1, 1), 0, lr=1e-2),
+        _images("offline-convnext", (32, 64), (1, 2), 300, lr=3e-3),
         # Learning rates of openai/weak-to-strong, for batches of 32.
         _hub("gpt2", "openai-community/gpt2", 5e-5),
         _hub("gpt2-medium", "openai-community/gpt2-medium", 5e-5),

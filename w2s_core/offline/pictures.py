@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from w2s_core.config import WorldConfig
-from w2s_core.data.datasets import GENERATED_CLASSES
+from w2s_core.config import GENERATED_CLASSES, WorldConfig
 from w2s_core.offline.rows import OFFLINE
 from w2s_core.offline.world import World, below, stream
 

@@ -30,7 +30,7 @@ def _load_text(folder: Path) -> Classifier:
     return load(folder)
 
 
-TEXT_MODELS = ModelKind("text", _build_text, _save_text, _load_text)
+TEXT_MODELS = ModelKind(_build_text, _save_text, _load_text)
 """Causal language models and encoders."""
 
 
@@ -52,5 +52,5 @@ def _load_image(folder: Path) -> Classifier:
     return load(folder)
 
 
-IMAGE_MODELS = ModelKind("images", _build_image, _save_image, _load_image)
+IMAGE_MODELS = ModelKind(_build_image, _save_image, _load_image)
 """Backbones that make a vector, or a map of vectors, of pixels."""

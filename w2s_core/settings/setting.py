@@ -81,8 +81,6 @@ class Setting:
 class ModelKind(NamedTuple):
     """The kind of models that read the rows of a setting: how one is built, saved and read again."""
 
-    reads: str
-    """What its models read: text, or images."""
     build: Callable[[Mapping[str, Any], Path | None, int, int], Classifier]
     """``(model, base, seed, n_outputs)`` to a model that is ready to be finetuned; see ``models.classifier.build``."""
     save: Callable[[Classifier, Path], None]
