@@ -149,29 +149,30 @@ def hardened(logits: Tensor, batch: Batch, params: Logconf) -> tuple[Tensor, Map
     return harden_top(margins, batch.ties, n_positive), NO_STATE
 
 
-N_SCALINGS = 100
-"""After which the shares of classes are what they should be, or will not become it."""
+COOLINGS, N_SCALINGS = 8, 20
+"""How often the temperature of an assignment is halved, and how often classes are scaled at each."""
 
 
 def matched(logits: Tensor, shares: Tensor) -> Tensor:
-    """[B] classes: the likeliest, once each class is scaled until it has its share of the student's answers.
+    """[B] classes: the likeliest, once each class is favoured by as much as gives it its share of the examples.
 
-    That is prior matching by optimal transport of examples to classes, with an entropy of one nat (Cuturi 2013): rows
-    of [B, C] softmax and columns are scaled in turn. A batch smaller than the number of classes gives shares that no
-    whole examples have. For two classes a median does the same exactly; a choice of this project, since Burns et al.
-    2023 define none for more.
+    That is prior matching by the optimal assignment of examples to classes, as the limit of optimal transport with less
+    and less entropy (Cuturi 2013). For two classes the median does it exactly; Burns et al. 2023 define nothing for
+    more, so this is a choice of this project.
 
     Args:
         logits: [B, C], without gradient.
         shares: [C] float64, the prior; a class without any is never answered.
     """
     log_p = logits.double().log_softmax(-1)  # [B, C]
-    log_shares = shares.log()
-    scale = log_shares.new_zeros(len(shares))
-    for _ in range(N_SCALINGS):
-        of_answers = (log_p + scale).log_softmax(-1).logsumexp(0) - math.log(len(logits))
-        scale = scale + (log_shares - of_answers).nan_to_num(nan=-math.inf, neginf=-math.inf)
-    return (log_p + scale).argmax(-1)
+    favour = shares.log()
+    for cooling in range(COOLINGS):
+        temperature = 0.5**cooling
+        for _ in range(N_SCALINGS):
+            of_answers = ((log_p + favour) / temperature).log_softmax(-1).logsumexp(0) - math.log(len(logits))
+            change = temperature * (shares.log() - of_answers)
+            favour = favour + change.nan_to_num(nan=0.0, neginf=-math.inf)
+    return (log_p + favour).argmax(-1)
 
 
 def last_of(values: Tensor, n: int) -> Tensor:

@@ -90,7 +90,7 @@ def move_a_function() -> Modules:
     modules["w2s_core.hashes"] += f"\n\nimport numpy\n\n\n{function.replace('np.', 'numpy.')}"
     return edited(
         modules, "entries.train",
-        ("import accuracy, certainty, harden\n", "import accuracy, certainty\nfrom w2s_core.hashes import harden\n"),
+        (", certainty, harden, of_truth\n", ", certainty, of_truth\nfrom w2s_core.hashes import harden\n"),
     )  # fmt: skip
 
 
@@ -107,7 +107,7 @@ def split_a_file() -> Modules:
     modules = edited(modules, "data.leaks", ("from w2s_core.metrics import auroc", "from w2s_core.ranks import auroc"))
     return edited(
         modules, "entries.predict",
-        ("import accuracy, auroc, ", "import accuracy, "),
+        ("import accuracy, as_held, auroc, ", "import accuracy, as_held, "),
         ("from w2s_core.settings", "from w2s_core import ranks\nfrom w2s_core.settings"),
         ("auroc(", "ranks.auroc("),
     )  # fmt: skip

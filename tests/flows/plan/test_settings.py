@@ -75,9 +75,8 @@ def test_what_is_defined_for_several_classes_is_planned_on_images() -> None:
     graph = resolve(parse_grid(grid, "test"), {}).graph
     assert losses == list(LOSSES)
     assert len(graph.pairs) == 2 * len(grid["methods"])
-    told = {
-        (node.params["setting"], node.params["n_classes"]) for node in graph.nodes.values() if "setting" in node.params
-    }
+    params = [node.params for node in graph.nodes.values() if "setting" in node.params]
+    told = {(each["setting"], each["n_classes"]) for each in params}
     assert told == {("image", 10)}
     assert [node.params["tokenizers"] for node in graph.nodes.values() if node.stage == "audit"] == [[]]
 
