@@ -41,8 +41,9 @@ def _build_image(model: Mapping[str, Any], base: Path | None, seed: int, n_outpu
 
 
 def _save_image(classifier: Classifier, folder: Path) -> None:
-    from w2s_core.models.images import save
+    from w2s_core.models.images import ImageClassifier, save
 
+    assert isinstance(classifier, ImageClassifier)
     save(classifier, folder)
 
 

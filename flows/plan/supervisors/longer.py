@@ -32,8 +32,10 @@ def build(cell: Cell, spec: LongerSpec) -> Supervision:
     """Measured against the model finetuned as usual, as an ensemble of it is."""
     plain = finetune(cell, spec.model, cell.truth("weak_train"))
 
-    def recipe(setting: str, seed: int, model: Model, loss: Frozen, stops: Sequence[Frozen]) -> Mapping[str, JSON]:
-        usual = cell.recipe(setting, seed, model, loss, stops)
+    def recipe(
+        asked: Mapping[str, JSON], seed: int, model: Model, loss: Frozen, stops: Sequence[Frozen]
+    ) -> Mapping[str, JSON]:
+        usual = cell.recipe(asked, seed, model, loss, stops)
         return {**usual, "training": {**usual["training"], "epochs": usual["training"]["epochs"] * spec.times}}
 
     longer = finetune(replace(cell, recipe=recipe), spec.model, cell.truth("weak_train"), method=spec.name)
