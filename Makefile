@@ -25,8 +25,7 @@ check: $(SETUP)
 	$(BIN)/python -m pytest -q tests/test_imports.py
 
 bench: $(SETUP)
-	$(BIN)/python bench/plan.py
-	$(BIN)/python bench/memory.py
+	$(BIN)/python bench/all.py
 
 golden: $(SETUP)
 	$(BIN)/python -m tests.golden

@@ -36,13 +36,18 @@ def room(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # Writers in Rust or C++, such as that of safetensors, say it in the message only.
-        is_full = isinstance(error, OSError) and error.errno in FULL
-        if is_full or any(os.strerror(code) in str(error) for code in FULL):
+        if is_full(error):
             raise StorageFull(
                 f"no space left at {path}; free some and run the same command again: finished stages are kept"
             ) from error
         raise
+
+
+def is_full(error: Exception) -> bool:
+    """Whether it says that a device is full."""
+    # Writers in Rust or C++, such as that of safetensors, say it in the message only.
+    has_number = isinstance(error, OSError) and error.errno in FULL
+    return has_number or any(os.strerror(code) in str(error) for code in FULL)
 
 
 def read_text(path: Path | str) -> str:

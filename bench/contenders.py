@@ -33,17 +33,15 @@ from w2s_core.training.fit import Recipe, batches, fit, lr_factor
 from w2s_core.training.predict import predict
 from w2s_core.watch import Silent
 
-BATCH_SIZE = 32
 MAX_GRAD_NORM = 1.0
 """For all, so that their loss curves can be compared; the published reference does not clip."""
 LORA = {"rank": 8, "alpha": 16.0, "dropout": 0.0}
 
-ENGINE = TrainingConfig(batch_size=BATCH_SIZE, max_grad_norm=MAX_GRAD_NORM).model_dump()
-"""Everything else is what a grid does by default: AdamW without weight decay, cosine schedule, no dropout."""
+ENGINE = TrainingConfig(max_grad_norm=MAX_GRAD_NORM).model_dump()
+"""Besides batches and epochs, which are the subject's for all. Everything else is what a grid does by default: AdamW
+without weight decay, cosine schedule, no dropout."""
 
 TRAINER = {
-    "per_device_train_batch_size": BATCH_SIZE,
-    "per_device_eval_batch_size": BATCH_SIZE,
     "train_sampling_strategy": "group_by_length",
     "optim": "adamw_torch_fused",
     "lr_scheduler_type": "cosine",
@@ -76,6 +74,10 @@ class Spec:
     """The model's folder."""
     rows: Path
     """Folder with the rows."""
+    epochs: int
+    batch_size: int
+    reference_steps: int | None = None
+    """After which the reference stops: it is slow, and what it takes for an example hardly changes."""
     is_profiled: bool = False
 
 
@@ -96,13 +98,14 @@ def run_engine(spec: Spec, rows: Rows, validation: Rows) -> dict[str, Any]:
     classifier = build(model_params(spec.subject, spec.base, **changes), spec.base, spec.seed)
     warm_up(classifier.to(spec.device), spec.device)
     watch, result = Losses(device=spec.device), size(classifier.backbone)
+    training = ENGINE | {"epochs": spec.epochs, "batch_size": spec.batch_size}
     with profiled(spec), timed(spec.device, result):
         fit(
             SETTINGS.get("classify"),
             classifier,
             rows,
             two_classes(rows.gt_labels.astype(float)),
-            Recipe({"loss": "xent"}, ENGINE | {"epochs": spec.subject.epochs}, spec.subject.lr, spec.seed),
+            Recipe({"loss": "xent"}, training, spec.subject.lr, spec.seed),
             watch=watch,
         )
     return {**result, "losses": watch.losses, "accuracy": accuracy(classifier, validation, spec.device)}
@@ -116,12 +119,12 @@ def run_reference(spec: Spec, rows: Rows, validation: Rows) -> dict[str, Any]:
     losses, result = [], size(classifier.backbone)
     with timed(device, result):
         tokens = tokenize(rows, classifier.tokenizer, classifier.max_length, Path(tempfile.gettempdir()))
-        targets = torch.from_numpy(rows.gt_labels.astype(float)).to(device)
+        targets = torch.from_numpy(two_classes(rows.gt_labels.astype(float))).to(device)
         optimizer = torch.optim.Adam(classifier.parameters(), lr=subject.lr)
         # The engine's batches, so that the losses can be compared step by step.
-        epochs = [batches(len(tokens), BATCH_SIZE, (spec.seed, i)) for i in range(subject.epochs)]
+        epochs = [batches(len(tokens), spec.batch_size, (spec.seed, i)) for i in range(spec.epochs)]
         plan = [batch for epoch in epochs for batch in epoch]
-        for step, batch in enumerate(plan):
+        for step, batch in enumerate(plan[: spec.reference_steps]):
             for group in optimizer.param_groups:
                 group["lr"] = subject.lr * lr_factor(step, len(plan), "cosine", 0.0)
             logits = []
@@ -134,6 +137,8 @@ def run_reference(spec: Spec, rows: Rows, validation: Rows) -> dict[str, Any]:
             optimizer.step()
             optimizer.zero_grad()
             losses.append(loss.item())
+    if len(losses) < len(plan):
+        return {**result, "losses": losses, **work(tokens.lengths[np.concatenate(plan[: len(losses)])])}
     return {**result, "losses": losses, "accuracy": accuracy(classifier, validation, device)}
 
 
@@ -156,7 +161,8 @@ def run_trainer(spec: Spec, rows: Rows, validation: Rows) -> dict[str, Any]:
     result = size(model.classifier.backbone)
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
-            output_dir=folder, seed=spec.seed, learning_rate=spec.subject.lr, num_train_epochs=spec.subject.epochs,
+            output_dir=folder, seed=spec.seed, learning_rate=spec.subject.lr, num_train_epochs=spec.epochs,
+            per_device_train_batch_size=spec.batch_size, per_device_eval_batch_size=spec.batch_size,
             bf16=spec.precision == "bf16", use_cpu=spec.device == "cpu", dataloader_pin_memory=spec.device == "cuda",
             **TRAINER,
         )  # fmt: skip
@@ -179,9 +185,9 @@ RUNS = {"engine": run_engine, "engine-lora": run_engine, "trainer": run_trainer,
 class ForTrainer(nn.Module):
     """The same classifier as the others train, as Trainer wants a model to be, without dropout."""
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, **changes: Any) -> None:
         super().__init__()
-        params = model_params(spec.subject, spec.base, precision=spec.precision)
+        params = model_params(spec.subject, spec.base, precision=spec.precision, **changes)
         self.classifier = build(params, spec.base, spec.seed)
         self.tokenizer = self.classifier.tokenizer
         for module in self.classifier.modules():
@@ -207,6 +213,11 @@ def size(backbone: nn.Module) -> dict[str, int]:
     embedded = {id(m.weight) for m in backbone.modules() if isinstance(m, nn.Embedding)}
     n_parameters = sum(p.numel() for p in backbone.parameters() if id(p) not in embedded)
     return {"n_parameters": n_parameters, "n_layers": config.num_hidden_layers, "width": config.hidden_size}
+
+
+def work(lengths: np.ndarray) -> dict[str, int]:
+    """What there was to do, from the tokens of each example, [N]; in every epoch anew."""
+    return {"n_examples": len(lengths), "n_tokens": int(lengths.sum()), "n_token_pairs": int((lengths**2).sum())}
 
 
 def warm_up(model: Classifier, device: str) -> None:
@@ -253,12 +264,7 @@ def main() -> None:
     spec = Spec(**given | paths | {"subject": SUBJECTS[given["subject"]]})
     rows, validation = (read_rows(spec.rows / f"{name}.parquet") for name in ("weak_train", "validation"))
     tokens = tokenize(rows, read_tokenizer(str(spec.base), None), spec.subject.max_length, Path(tempfile.gettempdir()))
-    work = {
-        "n_examples": len(rows) * spec.subject.epochs,
-        "n_tokens": int(tokens.lengths.sum()) * spec.subject.epochs,
-        "n_token_pairs": int((tokens.lengths**2).sum()) * spec.subject.epochs,
-    }
-    print(json.dumps(RUNS[spec.contender](spec, rows, validation) | work))
+    print(json.dumps(work(np.tile(tokens.lengths, spec.epochs)) | RUNS[spec.contender](spec, rows, validation)))
 
 
 if __name__ == "__main__":

@@ -53,9 +53,11 @@ def main() -> int:
         if folder.name not in DATASETS.names() or not folder.is_dir():
             continue
         inputs = {path.stem: path for path in folder.iterdir() if path.stem in ("train", "test")}
-        limit = DATASETS.get(folder.name).max_chars
+        dataset = DATASETS.get(folder.name)
+        limit = dataset.max_chars
         data = DataConfig(n_train=ENOUGH, n_validation=500, n_test=ENOUGH, allow_fewer=True, max_chars=limit)
-        params = {"dataset": folder.name, "source": {"kind": "folder"}, "data_seed": 0, "data": data.model_dump()}
+        params = {"dataset": folder.name, "setting": dataset.setting, "source": {"kind": "folder"}, "data_seed": 0}
+        params["data"] = data.model_dump()
         splits = collect(params, inputs).splits
         weak, transfer = (splits[half] for half in HALVES)
         both = weak + transfer

@@ -1,4 +1,4 @@
-"""Weak labelling: this engine's ``predict``, ``Trainer.predict``, unsorted batches; the last line is the ratios.
+"""Weak labelling: this engine's ``predict`` against ``Trainer.predict``; the last line is the ratios.
 
 Rows of mixed length: short and long ones of a folder together, or up to ten texts of the generated world in a row. One
 process each, in turn; tokenizing counts, reading the model does not. ``Trainer`` twice: in the order of the rows, which
@@ -12,12 +12,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from contenders import TRAINER, ForTrainer, Spec, features, warm_up
-from subjects import BF16_PAYS, SUBJECTS, Subject, machine, make_rows, matrix_rates, model_params, peak_bytes
+from rounds import Ratio, apart, in_turn, measured, say
+from subjects import (
+    BF16_PAYS,
+    SUBJECTS,
+    Subject,
+    machine,
+    make_rows,
+    matrix_rates,
+    model_params,
+    peak_bytes,
+    told_rates,
+)
 from transformers import logging
 
 from w2s_core.data.rows import Rows, read_rows
@@ -38,7 +48,10 @@ from w2s_core.training.predict import predict
 from w2s_core.watch import Silent
 
 BATCH_SIZE = 32
-"""Of the batches in the order of the rows, each padded to its longest text, and of Trainer."""
+"""Of Trainer."""
+Results = dict[str, list[dict[str, Any]]]
+"""Contender to what was measured in each round."""
+
 MAX_TEXTS = 10
 """Of the generated world in one row."""
 
@@ -51,25 +64,11 @@ def of_engine(spec: Spec, rows: Rows) -> tuple[float, np.ndarray]:
     return time.perf_counter() - start, probs
 
 
-def of_unsorted_batches(spec: Spec, rows: Rows) -> tuple[float, np.ndarray]:
-    """The same model on batches in the order of the rows, with the fused attention of PyTorch."""
-    classifier = classifier_of(spec)
-    probs = []
-    start = time.perf_counter()
-    tokens = tokenize(rows, classifier.tokenizer, classifier.max_length, Path(tempfile.gettempdir()))
-    for first in range(0, len(rows), BATCH_SIZE):
-        portion = np.arange(first, min(first + BATCH_SIZE, len(rows)))
-        ids, mask = (torch.from_numpy(x).to(spec.device) for x in tokens.padded(portion, classifier.pad_id))
-        with torch.no_grad():
-            probs.append(classifier(ids, mask).softmax(-1)[:, 1].cpu())
-    return time.perf_counter() - start, torch.cat(probs).numpy()
-
-
-def of_trainer(spec: Spec, rows: Rows) -> tuple[float, None]:
-    """``Trainer.predict``; seconds."""
+def of_trainer(spec: Spec, rows: Rows) -> tuple[float, np.ndarray]:
+    """``Trainer.predict``; seconds and [N] P(class 1), if grouped in an order that it keeps to itself."""
     from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 
-    model = ForTrainer(spec).to(spec.device)
+    model = ForTrainer(spec, head="small").to(spec.device)
     warm_up(model.classifier, spec.device)
     strategy = "group_by_length" if spec.contender == "trainer-grouped" else "random"
     settings = TRAINER | {"train_sampling_strategy": strategy, "per_device_eval_batch_size": BATCH_SIZE}
@@ -80,11 +79,12 @@ def of_trainer(spec: Spec, rows: Rows) -> tuple[float, None]:
         )  # fmt: skip
         start = time.perf_counter()
         trainer = Trainer(model, arguments, DataCollatorWithPadding(model.tokenizer), processing_class=model.tokenizer)
-        trainer.predict(features(rows, model.tokenizer, spec.subject.max_length))
-    return time.perf_counter() - start, None
+        logits = trainer.predict(features(rows, model.tokenizer, spec.subject.max_length)).predictions
+    return time.perf_counter() - start, torch.from_numpy(logits).double().softmax(-1)[:, 1].numpy()
 
 
-RUNS = {"engine": of_engine, "trainer": of_trainer, "trainer-grouped": of_trainer, "unsorted": of_unsorted_batches}
+RUNS = {"engine": of_engine, "trainer": of_trainer, "trainer-grouped": of_trainer}
+NAMES = {"trainer-grouped": "Trainer.predict grouped by length", "trainer": "Trainer.predict ungrouped"}
 
 
 def classifier_of(spec: Spec) -> Classifier:
@@ -121,62 +121,80 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--subject", default="encoder-long", choices=SUBJECTS, metavar="NAME", help=", ".join(SUBJECTS))
     parser.add_argument("--data", type=Path, help="folder of real rows; default: rows of the generated world")
-    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=("cpu", "cuda"))
     parser.add_argument("--json", type=Path, help="where to write what was measured")
     args = parser.parse_args()
     logging.disable_progress_bar()
     rates = matrix_rates(args.device)
-    precision = "bf16" if rates["bf16"] > BF16_PAYS * rates["fp32"] else "fp32"
-    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in RUNS}
+    print(f"{machine(args.device)}; {told_rates(rates)}")
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "model").mkdir()
-        base = SUBJECTS[args.subject].make(folder / "model")
-        rows = make_mixed_rows(folder, SUBJECTS[args.subject], args.rows, args.data)
-        for contender in list(RUNS) * args.repeats:
-            given = {"contender": contender, "subject": args.subject, "precision": precision, "device": args.device}
-            found = measure(given | {"base": str(base), "rows": str(rows)})
-            print(f"{contender}: {found['seconds']:.1f} s", file=sys.stderr, flush=True)
-            runs[contender].append(found)
-    one = runs["engine"][0]
-    lengths = f"{one['n_tokens'] / one['n_rows']:.0f} tokens each, from {one['shortest']} to {one['longest']}"
-    print(f"{machine(args.device)}\n{args.subject} in {precision}: {one['n_rows']} rows, {lengths}")
-    seconds = {contender: statistics.median(run["seconds"] for run in found) for contender, found in runs.items()}
-    for contender, found in runs.items():
-        speed = (
-            f"{one['n_rows'] / seconds[contender]:8.1f} rows/s {one['n_tokens'] / seconds[contender]:10,.0f} tokens/s"
+        runs = measure(
+            SUBJECTS[args.subject], Path(name), args.rows, rates, range(args.repeats), args.device, args.data
         )
-        print(f"{contender:16}{speed} {found[0]['peak_bytes'] / 1e6:8,.0f} MB at most")
-    alike = np.corrcoef(one["probs"], runs["unsorted"][0]["probs"])[0, 1]
-    print(f"probabilities of engine and unsorted batches, row by row: correlation {alike:.5f}")
+    print(table(args.subject, runs))
     if args.json:
         about = {"machine": machine(args.device), "args": {k: str(v) for k, v in vars(args).items()}}
         short = {c: [{k: v for k, v in run.items() if k != "probs"} for run in found] for c, found in runs.items()}
         args.json.write_text(json.dumps({**about, "runs": short}, indent=1) + "\n")
-    others = ((seconds[c] / seconds["engine"], c) for c in RUNS if c != "engine")
-    print("rows/s of this engine: " + ", ".join(f"{ratio:.2f} x {contender}" for ratio, contender in others))
+    print(f"rows/s of this engine: {ratios(runs)}")
 
 
-def measure(given: dict[str, str]) -> dict[str, Any]:
-    """What one contender needs."""
-    path = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "TOKENIZERS_PARALLELISM": "false"}
-    command = [sys.executable, __file__, "--run", json.dumps(given)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, **path})
-    return json.loads(done.stdout.splitlines()[-1])
+def measure(
+    subject: Subject,
+    folder: Path,
+    n_rows: int,
+    rates: dict[str, float],
+    numbers: Iterable[int],
+    device: str,
+    data: Path | None = None,
+) -> Results:
+    """Let every contender predict the same rows in every round, in a new folder."""
+    precision = "bf16" if rates["bf16"] > BF16_PAYS * rates["fp32"] else "fp32"
+    (folder / "model").mkdir(parents=True)
+    base = subject.make(folder / "model")
+    rows = make_mixed_rows(folder, subject, n_rows, data)
+    about = {"subject": subject.name, "precision": precision, "device": device, "base": str(base), "rows": str(rows)}
+    runs: Results = {name: [] for name in RUNS}
+    for n in numbers:
+        for contender in in_turn(list(RUNS), n):
+            found = measured(apart("inference.py", "--run", json.dumps({"contender": contender, **about})))
+            say(f"prediction of {subject.name}: {contender}: {found['seconds']:.1f} s")
+            runs[contender].append({**found, "precision": precision})
+    return runs
+
+
+def table(name: str, runs: Results) -> str:
+    """What was measured, medians of the rounds."""
+    one = runs["engine"][0]
+    lengths = f"{one['n_tokens'] / one['n_rows']:.0f} tokens each, from {one['shortest']} to {one['longest']}"
+    lines = [f"prediction of {name} in {one['precision']}: {one['n_rows']} rows, {lengths}"]
+    for contender, found in runs.items():
+        seconds = statistics.median(run["seconds"] for run in found)
+        speed = f"{one['n_rows'] / seconds:8.1f} rows/s {one['n_tokens'] / seconds:10,.0f} tokens/s"
+        lines.append(f"{contender:16}{speed} {found[0]['peak_bytes'] / 1e6:8,.0f} MB at most")
+    alike = np.corrcoef(one["probs"], runs["trainer"][0]["probs"])[0, 1]
+    return "\n".join([*lines, f"probabilities of engine and trainer, row by row: correlation {alike:.5f}"])
+
+
+def ratios(runs: Results) -> str:
+    """Of this engine to each of the others."""
+    seconds = {contender: [run["seconds"] for run in found] for contender, found in runs.items()}
+    return ", ".join(Ratio.of(seconds["engine"], seconds[c]).against(name) for c, name in NAMES.items())
 
 
 def run(given: dict[str, str]) -> None:
     """Label all rows; the last line of stdout is what was measured, as JSON."""
     paths = {name: Path(given[name]) for name in ("base", "rows")}
-    spec = Spec(**given | paths | {"subject": SUBJECTS[given["subject"]], "seed": 0})
+    same = {"subject": SUBJECTS[given["subject"]], "seed": 0, "epochs": 0, "batch_size": BATCH_SIZE}
+    spec = Spec(**given | paths | same)
     rows = read_rows(spec.rows)
     seconds, probs = RUNS[spec.contender](spec, rows)
     peak = peak_bytes(spec.device)
     tokenizer = read_tokenizer(str(spec.base), None)
     lengths = tokenize(rows, tokenizer, spec.subject.max_length, Path(tempfile.gettempdir())).lengths
     about = {"n_rows": len(rows), "n_tokens": int(lengths.sum()), "shortest": int(lengths.min())}
-    measured = {"seconds": seconds, "peak_bytes": peak, "probs": None if probs is None else probs.tolist()}
+    measured = {"seconds": seconds, "peak_bytes": peak, "probs": probs.tolist()}
     print(json.dumps({**about, "longest": int(lengths.max()), **measured}))
 
 

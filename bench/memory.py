@@ -47,6 +47,7 @@ def write_rows(path: Path, n_rows: int) -> None:
 def train(folder: Path, n_rows: int) -> None:
     """Train on so many rows, and print the peak of this process."""
     from w2s_core.entries.train import train_gt
+    from w2s_core.stages import LAST
     from w2s_core.watch import Silent
 
     model = ModelConfig(name="tiny", path="tiny", lr=1e-3, max_length=128).model_dump()
@@ -54,6 +55,8 @@ def train(folder: Path, n_rows: int) -> None:
         "model": {**model, "hub": None},
         "training": TrainingConfig(epochs=1, batch_size=BATCH_SIZE).model_dump(),
         "loss": {"loss": "xent"},
+        "setting": "classify",
+        "stop": [LAST],
         "seed": 0,
     }
     inputs = {"base": folder / "model", "train": folder / f"{n_rows}.parquet", "validation": folder / "1000.parquet"}

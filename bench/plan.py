@@ -1,8 +1,8 @@
 """What `w2s plan`, `w2s status` and a `w2s run` with nothing to do take on many fresh nodes: seconds, CPU, peak memory.
 
 Fills a store in a temporary folder with tiny artifacts under true keys, then times each command in a new process. What
-landing the results takes is left out. Run: python bench/plan.py [s3] [N_NODES], where `s3` puts the store on a service
-on loopback.
+landing the results takes is left out. Run: python bench/plan.py [s3] [N_NODES [N_RUNS]], where `s3` puts the store on
+a service on loopback.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ def tell(what: str, costs: list[Cost]) -> None:
 def main() -> None:
     """Fill, measure, print."""
     numbers = [int(word) for word in sys.argv[1:] if word.isdigit()]
-    n_wanted = numbers[0] if numbers else N_NODES
+    n_wanted, n_runs = [*numbers, *(N_NODES, N_RUNS)[len(numbers) :]]
     with tempfile.TemporaryDirectory() as name, serve_s3() if "s3" in sys.argv else nullcontext():
         folder = Path(name)
         apart(fill, folder, n_wanted)
@@ -206,9 +206,9 @@ def main() -> None:
         # It writes what a store elsewhere needs to be listed quickly.
         tell("first plan", [measure(folder, cli, "plan", grid)])
         apart(write_down, folder)
-        tell("plan", [measure(folder, cli, "plan", grid) for _ in range(N_RUNS)])
-        tell("run with nothing to do", [measure(folder, cli, "run", grid) for _ in range(N_RUNS)])
-        tell("status", [measure(folder, cli, "status") for _ in range(N_RUNS)])
+        tell("plan", [measure(folder, cli, "plan", grid) for _ in range(n_runs)])
+        tell("run with nothing to do", [measure(folder, cli, "run", grid) for _ in range(n_runs)])
+        tell("status", [measure(folder, cli, "status") for _ in range(n_runs)])
 
 
 if __name__ == "__main__":

@@ -36,8 +36,15 @@ def write(path: Path, n: int) -> None:
 
 def measure(folder: Path) -> tuple[float, float]:
     """Seconds that the stage takes in this process, and the most megabytes that it held so far."""
-    data = DataConfig(max_chars=DATASETS.get(DATASET).max_chars).model_dump()
-    params = {"dataset": DATASET, "source": {"kind": "folder"}, "data_seed": 0, "data": data}
+    dataset = DATASETS.get(DATASET)
+    data = DataConfig(max_chars=dataset.max_chars).model_dump()
+    params = {
+        "dataset": DATASET,
+        "setting": dataset.setting,
+        "source": {"kind": "folder"},
+        "data_seed": 0,
+        "data": data,
+    }
     inputs = {split: folder / f"{split}.jsonl" for split in ("train", "test")}
     clock = time.perf_counter()
     prepare(params, inputs, folder, Silent())

@@ -43,6 +43,7 @@ class Subject:
     lr: float
     max_length: int
     epochs: int = 2
+    batch_size: int = 32
     n_validation: int = 1_000
     devices: tuple[str, ...] = ("cpu", "cuda")
     """Where it is measured, if nothing else is asked for."""
@@ -89,7 +90,7 @@ def random_gpt2(n_layers: int, width: int, n_heads: int) -> Callable[[Path], Pat
 SUBJECTS = {
     subject.name: subject
     for subject in (
-        Subject("quick", offline, "sst2", 320, 1.5e-3, 64, n_validation=200, is_bf16=False, is_quick=True),
+        Subject("quick", random_gpt2(2, 64, 2), "sst2", 320, 1.5e-3, 64, n_validation=50, is_bf16=False, is_quick=True),
         Subject("tiny", offline, "sst2", 1_600, 1.5e-3, 64, is_bf16=False),
         Subject("encoder-short", encoder, "sst2", 1_280, 1e-4, 128),
         Subject("encoder-long", encoder, "boolq", 640, 1e-4, 256),
@@ -112,7 +113,13 @@ def make_rows(folder: Path, subject: Subject, data: Path | None) -> None:
     if data:
         source = {"kind": "folder"}
         inputs = {split: data / subject.dataset / f"{split}.parquet" for split in ("train", "test")}
-    params = {"dataset": subject.dataset, "source": source, "data_seed": 0, "data": config.model_dump()}
+    params = {
+        "dataset": subject.dataset,
+        "setting": "classify",
+        "source": source,
+        "data_seed": 0,
+        "data": config.model_dump(),
+    }
     prepare(params, inputs, folder, Silent())
 
 
@@ -137,6 +144,11 @@ def matrix_rates(device: str) -> dict[str, float]:
             seconds.append(time.perf_counter() - start)
         rates[name] = 2 * size**3 / min(seconds)
     return rates
+
+
+def told_rates(rates: dict[str, float]) -> str:
+    """The same in words."""
+    return "matrix rate " + ", ".join(f"{rate / 1e9:,.0f} GFLOPS in {precision}" for precision, rate in rates.items())
 
 
 def machine(device: str) -> str:

@@ -1,8 +1,8 @@
-"""This engine against ``transformers.Trainer`` and a plain loop: speed, memory, accuracy; the last line is the ratios.
+"""This engine against ``transformers.Trainer`` and a plain loop: speed, memory, accuracy; at the end the ratios.
 
 The settings of all three, for review, are at the top of ``contenders.py``, models and rows in ``subjects.py``. Each
 training is a process of its own, on the same weights, rows, effective batches and epochs; contenders take turns, seed
-by seed. Progress goes to stderr.
+by seed, and are compared round by round (``rounds.py``). Progress goes to stderr.
 
     python bench/train.py --quick
     python bench/train.py --data FOLDER --json train.json     FOLDER holds {sst2,boolq}/{train,test}.parquet
@@ -14,20 +14,22 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
-from subjects import BF16_PAYS, SUBJECTS, Subject, machine, make_rows, matrix_rates
+from rounds import Ratio, apart, in_turn, measured, say
+from subjects import BF16_PAYS, SUBJECTS, Subject, machine, make_rows, matrix_rates, told_rates
 from transformers import logging
 
 CONTENDERS = ("engine", "trainer", "reference")
 HEADINGS = ("", "precision", "examples/s", "tokens/s", "matrix rate", "peak MB", "accuracy", "loss by quarters")
+
+Plan = list[tuple[str, str]]
+"""(contender, precision), this engine first."""
 
 Results = dict[tuple[str, str], list[dict[str, Any]]]
 """(contender, precision) to what was measured with each seed."""
@@ -36,7 +38,7 @@ Results = dict[tuple[str, str], list[dict[str, Any]]]
 def main() -> None:
     """Read the command line, run, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one small size, one seed")
+    parser.add_argument("--quick", action="store_true", help="one tiny model, one seed")
     parser.add_argument("--subjects", nargs="+", choices=SUBJECTS, metavar="NAME", help=", ".join(SUBJECTS))
     parser.add_argument("--data", type=Path, help="folder of real rows; default: rows of the generated world")
     parser.add_argument("--seeds", type=int, default=3)
@@ -47,49 +49,68 @@ def main() -> None:
     names = args.subjects or [name for name, s in SUBJECTS.items() if not s.is_quick and args.device in s.devices]
     logging.disable_progress_bar()
     rates = matrix_rates(args.device)
-    of_each = ", ".join(f"{rate / 1e9:,.0f} GFLOPS in {precision}" for precision, rate in rates.items())
-    print(f"{machine(args.device)}; matrix rate {of_each}")
+    print(f"{machine(args.device)}; {told_rates(rates)}")
     found: dict[str, Results] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name in ["quick"] if args.quick else names:
-            found[name] = measure(SUBJECTS[name], Path(folder) / name, rates, args)
-            if not args.profile:
-                print("\n" + table(name, found[name], rates), flush=True)
+        for subject in [SUBJECTS[name] for name in (["quick"] if args.quick else names)]:
+            plan = contests(subject, rates, args.device)
+            place = Path(folder) / subject.name
+            if args.profile:
+                _, precision = plan[0]
+                print(f"{subject.name}, {precision}\n{profiled(subject, place, precision, args.device, args.data)}")
+                continue
+            seeds = range(1 if args.quick else args.seeds)
+            found[subject.name] = measure(subject, place, plan, seeds, args.device, data=args.data)
+            print("\n" + table(subject.name, found[subject.name], rates), flush=True)
     if args.json:
         about = {"machine": machine(args.device), "rates": rates, "args": {k: str(v) for k, v in vars(args).items()}}
         runs = {name: {" ".join(key): value for key, value in results.items()} for name, results in found.items()}
         args.json.write_text(json.dumps({**about, "runs": runs}, indent=1) + "\n")
     if not args.profile:
-        print("\n" + "; ".join(f"{name}: {ratios(results)}" for name, results in found.items()))
+        print("\n" + "\n".join(f"{name}: {ratios(results)}" for name, results in found.items()))
 
 
-def measure(subject: Subject, folder: Path, rates: dict[str, float], args: argparse.Namespace) -> Results:
-    """Run every contender in its own precision, and those whose own is not bf16 in that too."""
+def measure(
+    subject: Subject,
+    folder: Path,
+    plan: Plan,
+    seeds: Iterable[int],
+    device: str,
+    *,
+    data: Path | None = None,
+    reference_steps: int | None = None,
+) -> Results:
+    """Run every contender with every seed, which is a round."""
+    spec = prepared(subject, folder, device, data)
+    results: Results = {key: [] for key in plan}
+    for seed in seeds:
+        for contender, precision in in_turn(plan, seed):
+            about = {"contender": contender, "precision": precision, "seed": seed, "reference_steps": reference_steps}
+            found = measured(apart("contenders.py", json.dumps(spec | about)))
+            speed = found["n_examples"] / found["seconds"]
+            say(f"{subject.name}: {contender} in {precision}, seed {seed}: {speed:.1f} examples/s")
+            results[contender, precision].append(found)
+    return results
+
+
+def profiled(subject: Subject, folder: Path, precision: str, device: str, data: Path | None) -> str:
+    """Where this engine's time goes."""
+    about = {"contender": "engine", "precision": precision, "seed": 0, "is_profiled": True}
+    return apart("contenders.py", json.dumps(prepared(subject, folder, device, data) | about))
+
+
+def prepared(subject: Subject, folder: Path, device: str, data: Path | None) -> dict[str, Any]:
+    """Make model and rows in a new folder; what is the same for all trainings of a subject."""
     say(f"{subject.name}: model and rows")
     for name in ("model", "rows"):
         (folder / name).mkdir(parents=True)
     base = subject.make(folder / "model")
-    make_rows(folder / "rows", subject, args.data)
-    plan = contests(subject, rates, args.device)
-    results: Results = {}
-    for seed in range(1 if args.quick or args.profile else args.seeds):
-        for contender, precision in plan[:1] if args.profile else plan:
-            spec = {
-                "contender": contender, "subject": subject.name, "precision": precision, "device": args.device,
-                "seed": seed, "base": str(base), "rows": str(folder / "rows"), "is_profiled": args.profile,
-            }  # fmt: skip
-            output = run(spec)
-            if args.profile:
-                print(f"{subject.name}, {precision}\n{output}")
-                continue
-            measured = json.loads(output.splitlines()[-1])
-            speed = measured["n_examples"] / measured["seconds"]
-            say(f"{subject.name}: {contender} in {precision}, seed {seed}: {speed:.1f} examples/s")
-            results.setdefault((contender, precision), []).append(measured)
-    return results
+    make_rows(folder / "rows", subject, data)
+    shape = {"epochs": subject.epochs, "batch_size": subject.batch_size}
+    return {"subject": subject.name, "device": device, "base": str(base), "rows": str(folder / "rows"), **shape}
 
 
-def contests(subject: Subject, rates: dict[str, float], device: str) -> list[tuple[str, str]]:
+def contests(subject: Subject, rates: dict[str, float], device: str) -> Plan:
     """Contenders with the precision that their users would set, and once more in bf16 where that is another.
 
     That is bf16 where the machine is faster in it, as measured; but float32 for the reference, which has no other, and
@@ -101,13 +122,6 @@ def contests(subject: Subject, rates: dict[str, float], device: str) -> list[tup
     return plan + ([("engine-lora", own["engine"])] if device == "cuda" else [])
 
 
-def run(spec: dict[str, Any]) -> str:
-    """The output of one training."""
-    path = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "TOKENIZERS_PARALLELISM": "false"}
-    command = [sys.executable, str(Path(__file__).with_name("contenders.py")), json.dumps(spec)]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, **path}).stdout
-
-
 def table(name: str, results: Results, rates: dict[str, float]) -> str:
     """What was measured of one subject: medians over the seeds; of accuracies and losses the mean."""
     one = next(iter(results.values()))[0]
@@ -115,22 +129,28 @@ def table(name: str, results: Results, rates: dict[str, float]) -> str:
     lines = [f"{name}: {one['n_examples']} examples in all, {lengths}, {one['n_parameters'] / 1e6:.1f}M parameters"]
     rows = [HEADINGS]
     for (contender, precision), runs in results.items():
-        seconds = median(runs, "seconds")
-        share = flops(one, contender) / seconds / rates[precision]
-        accuracies = [run["accuracy"] for run in runs]
-        spread = f" ± {statistics.stdev(accuracies):.3f}" if len(runs) > 1 else ""
+        speed = 1 / statistics.median(per_example(runs))
+        accuracies = [run["accuracy"] for run in runs if "accuracy" in run]
+        spread = f" ± {statistics.stdev(accuracies):.3f}" if len(accuracies) > 1 else ""
         rows.append((
-            contender, precision, f"{one['n_examples'] / seconds:.1f}", f"{one['n_tokens'] / seconds:,.0f}",
-            f"{share:.1%}", f"{median(runs, 'peak_bytes') / 1e6:,.0f}", f"{statistics.mean(accuracies):.3f}{spread}",
+            contender, precision, f"{speed:.1f}", f"{speed * one['n_tokens'] / one['n_examples']:,.0f}",
+            f"{share(contender, runs, rates[precision]):.1%}", f"{median(runs, 'peak_bytes') / 1e6:,.0f}",
+            f"{statistics.mean(accuracies):.3f}{spread}" if accuracies else "",
             " ".join(f"{loss:.3f}" for loss in quarters(runs)),
         ))  # fmt: skip
     if ("reference", "fp32") in results:
         of_engine = next(runs for (contender, _), runs in results.items() if contender == "engine")
         pairs = zip(of_engine, results["reference", "fp32"], strict=True)
-        apart = [abs(a - b) for x, y in pairs for a, b in zip(x["losses"], y["losses"], strict=True)]
-        lines.append(f"losses of engine and reference, step by step: at most {max(apart):.4f} apart")
+        # The reference may have stopped early.
+        gaps = [abs(a - b) for x, y in pairs for a, b in zip(x["losses"], y["losses"], strict=False)]
+        lines.append(f"losses of engine and reference, step by step: at most {max(gaps):.4f} apart")
     widths = [max(len(row[i]) for row in rows) for i in range(len(HEADINGS))]
     return "\n".join(lines + ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows])
+
+
+def share(contender: str, runs: list[dict[str, Any]], rate: float) -> float:
+    """Of the machine's rate in matrix products, in the same precision."""
+    return flops(runs[0], contender) / runs[0]["n_examples"] / statistics.median(per_example(runs)) / rate
 
 
 def flops(run: dict[str, Any], contender: str) -> float:
@@ -146,15 +166,21 @@ def flops(run: dict[str, Any], contender: str) -> float:
 
 def ratios(results: Results) -> str:
     """Examples per second of this engine over those of the others: as each is set, and all in bf16."""
-    seconds = {key: median(runs, "seconds") for key, runs in results.items()}
     own = {contender: (contender, precision) for contender, precision in reversed(list(results)[:3])}
     alike = {contender: (contender, "bf16") for contender in CONTENDERS}
 
     def over(keys: dict[str, tuple[str, str]]) -> str:
-        times = {c: seconds[keys[c]] / seconds[keys["engine"]] for c in ("reference", "trainer")}
-        return f"{times['reference']:.2f} x reference, {times['trainer']:.2f} x Trainer"
+        ours = per_example(results[keys["engine"]])
+        names = {"trainer": "Trainer", "reference": "reference"}
+        return ", ".join(Ratio.of(ours, per_example(results[keys[c]])).against(name) for c, name in names.items())
 
-    return f"{over(own)} (all bf16: {over(alike)})"
+    both = alike != own and all(key in results for key in alike.values())
+    return over(own) + (f"; all bf16: {over(alike)}" if both else "")
+
+
+def per_example(runs: list[dict[str, Any]]) -> list[float]:
+    """Seconds, of each run."""
+    return [run["seconds"] / run["n_examples"] for run in runs]
 
 
 def quarters(runs: list[dict[str, Any]]) -> list[float]:
@@ -171,11 +197,6 @@ def quarters(runs: list[dict[str, Any]]) -> list[float]:
 def median(runs: list[dict[str, Any]], name: str) -> float:
     """Over the seeds."""
     return statistics.median(run[name] for run in runs)
-
-
-def say(line: str) -> None:
-    """To stderr, at once."""
-    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib
 import json
 import statistics
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
@@ -26,13 +28,11 @@ import torch
 from flows.plan.graph import FromNode, Graph, Node
 from flows.plan.load import load_grid, parse_value
 from flows.plan.resolve import resolve, resolve_models
-from w2s_core.entries.predict import score, weak_labels
-from w2s_core.entries.prepare import prepare
-from w2s_core.entries.pretrain import pretrain
-from w2s_core.entries.train import train_gt, train_w2s
 from w2s_core.metrics import harden
+from w2s_core.stages import STAGES
 from w2s_core.watch import Silent
 
+CODE = ("offline/world.py", "entries/pretrain.py", "hashes.py")
 CORE = Path(__file__).resolve().parent.parent / "w2s_core"
 
 
@@ -70,15 +70,6 @@ def run(
     folders: dict[str, Path] = {}
     metrics: dict[str, dict[str, Any]] = {}
     seconds: dict[str, float] = defaultdict(float)
-    entries = {
-        "pretrain": pretrain,
-        "prepare": prepare,
-        "train_gt": train_gt,
-        "weak_labels": weak_labels,
-        "train_w2s": train_w2s,
-        "score": score,
-    }
-    outputs = {"model": "model"}
     for node in graph.nodes.values():
         folder = folders[node.id] = _cached(node, cache) if node.stage == "pretrain" else scratch / node.id
         if (folder / "metrics.json").exists():
@@ -86,20 +77,27 @@ def run(
             continue
         folder.mkdir(parents=True)
         inputs = {
-            name: folders[source.node.id] / outputs.get(source.output, f"{source.output}.parquet")
+            name: folders[source.node.id] / STAGES[source.node.stage].outputs(source.node.params)[source.output].path
             for name, source in node.inputs.items()
             if isinstance(source, FromNode)
         }
         started = time.perf_counter()
-        metrics[node.id] = entries[node.stage](dict(node.params), inputs, folder, Silent())
+        metrics[node.id] = entry(node.stage)(dict(node.params), inputs, folder, Silent())
         took = time.perf_counter() - started
         seconds[f"{node.stage} {node.labels.get('model', '') if 'train' in node.stage else ''}"] += took
         (folder / "metrics.json").write_text(json.dumps({**metrics[node.id], "seconds": took}))
     return folders, metrics, seconds
 
 
+def entry(stage: str) -> Callable[..., dict[str, Any]]:
+    """The function of a stage."""
+    module, _, name = STAGES[stage].entry.partition(":")
+    function: Callable[..., dict[str, Any]] = getattr(importlib.import_module(module), name)
+    return function
+
+
 def _cached(node: Node, cache: Path) -> Path:
-    code = b"".join((CORE / name).read_bytes() for name in ("world.py", "pretrain.py", "hashes.py"))
+    code = b"".join((CORE / name).read_bytes() for name in CODE)
     return cache / hashlib.sha256(code + json.dumps(node.params, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -117,19 +115,25 @@ def report(
     for (dataset, weak, strong, method), over_seeds in pairs.items():
         accuracies = np.mean(
             [
-                [metrics[node.id]["accuracy"] for node in (p.weak_score, p.transfer_score, p.ceiling_score)]
+                [
+                    metrics[node.id]["accuracy"]
+                    for node in (p.weak_score, p.supervisor_score or p.weak_score, p.transfer_score, p.ceiling_score)
+                ]
                 for p in over_seeds
             ],
             axis=0,
         )
-        w, t, c = accuracies
+        w, given, t, c = accuracies
         is_sound = [c - w > max(0.0, 2 * _gap_se(folders, pair)) for pair in over_seeds]
         flag = "" if all(is_sound) else "flagged"
         pgr = (t - w) / (c - w) if c > w else float("nan")
         if not flag:
             sound[method].append(pgr)
             sound[f"{method} {dataset}"].append(pgr)
-        print(f"{dataset:16}{weak:>11} {strong:>11} {method:8}{w:7.3f}{t:7.3f}{c:7.3f}  pgr {pgr:6.2f} {flag}")
+            sound[f"{method} by {weak}"].append(pgr)
+        print(
+            f"{dataset:16}{weak:>11} {strong:>11} {method:8}{w:7.3f}{given:7.3f}{t:7.3f}{c:7.3f}  pgr {pgr:6.2f} {flag}"
+        )
     for name, values in sorted(sound.items()):
         print(f"median PGR {name:24} {statistics.median(values):.2f} of {len(values)}")
     for stage, total in sorted(seconds.items()):

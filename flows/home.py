@@ -58,6 +58,10 @@ class Home:
         """Folder of a grid's figures."""
         return self.root / "figures" / grid
 
+    def report(self, grid: str | None = None) -> Path:
+        """The page of a grid's results; None for that of all grids."""
+        return self.root / "report.html" if grid is None else self.root / "reports" / f"{grid}.html"
+
     @property
     def digests(self) -> Path:
         """The cache of digests of external files."""

@@ -26,6 +26,11 @@ class RuntimeConfig(Frozen):
         description="Address of the cluster, such as ray://HOST:10001 or tcp://HOST:8786; default: one on this "
         "machine, for as long as the grid runs.",
     )
+    requests: int = Field(8, ge=1, le=1_000, description="At a time, to the server of a debater.")
+    request_timeout_s: float = Field(120.0, gt=0, description="Of one of them.")
+    request_patience_s: float = Field(
+        900.0, ge=0, description="For how long one is repeated, where the server is busy or gone."
+    )
     micro_tokens: int = Field(16_384, ge=256, description="Padded tokens per forward pass.")
     gradient_checkpointing: bool = Field(
         False, description="Compute layers twice instead of keeping their inner results: slower, less memory."

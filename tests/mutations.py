@@ -90,6 +90,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("sql", "SELECT 1"), ("sql", "SELECT 1", "--format", "parquet"), ("sql", "SELECT * FROM pgr", "--output", "x.csv"),
     ("pgr",), ("pgr", "--grid", "toy", "--by", "seed"), ("explain", "0"), ("grids",), ("status",),
     ("store", "verify"), ("store", "gc", "--dry-run"), ("init", "new.toml"), ("figures", "--grid", "toy"),
+    ("report",), ("report", "toy", "--output", "r.html"),
     ("datasets", "--format", "json"), ("models", "--output", "m.csv"), ("doctor", "--format", "json", "--output", "d"),
     ("store", "gc"), ("store", "gc", "--keep-replaced", "1"), ("store", "push", "there"), ("store", "pull", "there"),
     ("grids", "--drop", "toy"), ("figures", "--grid", "toy", "--output", "drawn"), ("deploy", "--pool", "p"),

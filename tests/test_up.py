@@ -66,7 +66,7 @@ def test_grid_runs_in_one_flow_run_per_dataset_and_then_has_nothing_to_do(up: Up
     assert [child["tags"] for child in children] == [["boolq"], ["sst2"]]
     assert {child["state"]["message"] for child in children} == {f"{N_PER_DATASET + 1} stages ran, 2 reused"}
     artifacts = up.artifacts(id)
-    assert set(artifacts) == {"plan", "progress", "pgr-boolq", "pgr-sst2", "pgr", "figures", "audit"}
+    assert set(artifacts) == {"plan", "progress", "pgr-boolq", "pgr-sst2", "pgr", "figures", "audit", "first-report"}
     assert len(json.loads(artifacts["plan"])) == n_nodes
     assert [row["dataset"] for row in json.loads(artifacts["pgr"])] == DATASETS
     assert artifacts["progress"] == 100
@@ -75,6 +75,7 @@ def test_grid_runs_in_one_flow_run_per_dataset_and_then_has_nothing_to_do(up: Up
     run = up.wait_for(id)
     assert run["state"]["type"] == "COMPLETED"
     assert run["state"]["message"] == f"nothing to do: all {n_nodes} stages are fresh"
+    assert "](/report/first)" in up.artifacts(id)["first-report"]
     assert up.children(id) == []
     assert Grids(LocalStore(up.home / "store")).names() == ["first"]
 

@@ -13,10 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-Kind = Literal["rows", "model", "features", "labels", "predictions", "checks", "draws", "measures"]
-"""What an output holds: examples; weights, tokenizer and head; vectors by id; probabilities by id; answers by id; an
-audit; chances by id of being drawn, and the vote of whoever they follow;
-numbers by name."""
+Kind = Literal["rows", "model", "features", "labels", "texts", "predictions", "checks", "draws", "measures"]
+"""What an output holds: examples; weights, tokenizer and head; vectors by id; probabilities by id; transcripts by id;
+answers by id; an audit; chances by id of being drawn, and the vote of whoever they follow; numbers by name."""
 
 
 class Output(NamedTuple):
@@ -70,6 +69,11 @@ def _trained(params: Mapping[str, Any]) -> Mapping[str, Output]:
 def _asked_for(params: Mapping[str, Any]) -> Mapping[str, Output]:
     """Features of the splits that the parameters name."""
     return {split: Output("features", f"{split}.parquet") for split in params["splits"]}
+
+
+def _annotated(params: Mapping[str, Any]) -> Mapping[str, Output]:
+    """Rows of the splits that the parameters name."""
+    return {split: Output("rows", f"{split}.parquet") for split in params["splits"]}
 
 
 def part_names(n_parts: int) -> list[str]:
@@ -199,10 +203,21 @@ STAGES: dict[str, Stage] = {
         reads={"base": "model", "train": "rows", "labels": "labels", **dict.fromkeys(LABELLED, "rows")},
         runs="model",
     ),
+    "transcripts": Stage(
+        entry="w2s_core.entries.debate:transcripts",
+        outputs=_tables("texts", "texts"),
+        reads={"rows": "rows", "labels": "labels", "base": "model"},
+        runs="model",
+    ),
+    "annotate": Stage(
+        entry="w2s_core.entries.debate:annotate",
+        outputs=_annotated,
+        reads={"rows": "rows", "texts": "texts"},
+    ),
     "judge": Stage(
         entry="w2s_core.entries.labels:judge",
         outputs=PREDICTIONS,
-        reads={"labels": "labels", "test": "rows"},
+        reads={"labels": "labels", "test": "rows", "texts": "texts"},
     ),
     "score": Stage(
         entry="w2s_core.entries.predict:score",
@@ -237,6 +252,8 @@ ADDED: dict[str, dict[str, Any]] = {
             "simulate",
             "fit_probe",
             "prompt",
+            "transcripts",
+            "annotate",
             "judge",
             "score",
         )

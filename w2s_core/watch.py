@@ -7,13 +7,15 @@ carries the runtime knobs, which change no result beyond rounding.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+T = TypeVar("T")
 
 
 class Checkpoint(NamedTuple):
@@ -43,6 +45,16 @@ class Checkpoints(Protocol):
         """Keep a state instead of the one before; returns before it is written, and never fails."""
 
 
+class Asking(NamedTuple):
+    """How servers are asked; no answer depends on it."""
+
+    n_at_once: int = 8
+    timeout_s: float = 120.0
+    """Of one request."""
+    patience_s: float = 900.0
+    """For how long one request is repeated."""
+
+
 class Watch(Protocol):
     """What a running stage tells, and where and in what portions it runs."""
 
@@ -60,6 +72,26 @@ class Watch(Protocol):
     """Shares of a training, between 0 and 1, after which it is evaluated; at its end it is in any case."""
     checkpoints: Checkpoints | None
     """None where a training that is killed starts over."""
+    asking: Asking
+    """How often at once, and how long, a server is asked."""
+    keeps_tokens: bool
+    """Whether ``tokens`` may know some already, so that it pays to say what they are of."""
+
+    def tokens(self, key: Hashable, make: Callable[[], T]) -> T:
+        """The tokens that ``make`` gives, or gave to an earlier stage of this process for the same key.
+
+        Args:
+            key: all that they are made of; of large things a digest.
+        """
+
+    def model(self, name: str, make: Callable[[], T]) -> T:
+        """The classifier that ``make`` reads from the input ``name``, or read for an earlier stage of this process.
+
+        It may be on any device, and in any mode that a prediction leaves it in; nobody may change its weights.
+        """
+
+    def secret(self, name: str) -> str | None:
+        """What the environment has under a name, such as a key for a server; to be kept nowhere."""
 
     def progress(self, done: int, total: int, unit: str) -> None:
         """``done`` of ``total`` ``unit`` (``"steps"``, ``"rows"``) are finished."""
@@ -86,6 +118,20 @@ class Silent:
     gradient_checkpointing: bool = False
     eval_at: Sequence[float] = ()
     checkpoints: Checkpoints | None = None
+    asking: Asking = field(default_factory=Asking)
+    keeps_tokens: bool = False
+
+    def tokens(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Made anew."""
+        return make()
+
+    def model(self, name: str, make: Callable[[], T]) -> T:
+        """Read anew."""
+        return make()
+
+    def secret(self, name: str) -> str | None:
+        """There is none."""
+        return None
 
     def progress(self, done: int, total: int, unit: str) -> None:
         """Ignored."""

@@ -140,3 +140,25 @@ SELECT
 FROM points
 GROUP BY grid, dataset, weak, method, seed
 HAVING count(DISTINCT size) > 1;
+
+-- Published numbers and those of the same dataset and method here: of a PGR the median over the sound pairs, of a model of
+-- the same name that was trained on ground truth the mean over seeds; n says how many. Models differ, and so will they.
+CREATE VIEW beside_published AS
+SELECT
+    p.source, p.dataset, p.weak, p.strong, p.method, p.metric, p.value AS published, p.certainty, p.note,
+    grid, median_pgr AS ours, median_pgr_low AS ours_low, median_pgr_high AS ours_high, n_pairs - n_flagged AS n
+FROM published AS p JOIN pgr_by_dataset USING (dataset, method)
+WHERE p.metric IN ('pgr', 'pgr_auroc')
+UNION ALL
+SELECT
+    p.source, p.dataset, p.weak, p.strong, p.method, p.metric, p.value, p.certainty, p.note,
+    s.grid, s.ours, NULL, NULL, s.n
+FROM published AS p
+JOIN (
+    SELECT grid, dataset, model, avg(accuracy) AS accuracy, avg(auroc) AS auroc, count(*) AS n
+    FROM scores
+    WHERE kind = 'gt' AND supervisor IS NULL
+    GROUP BY grid, dataset, model
+) UNPIVOT (ours FOR metric IN (accuracy, auroc)) AS s
+ON (s.dataset, s.model, s.metric) = (p.dataset, p.weak, p.metric)
+WHERE p.method IS NULL;

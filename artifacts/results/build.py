@@ -1,97 +1,89 @@
-"""Builds ``results.duckdb`` from the store and its grid files. Its SQL is in the files beside this one.
+"""Lands a store and its grid files in ``results.duckdb``: the file, its versions, and who may write when.
 
-The file is derived: it can be deleted and built again at any time. DuckDB lets one process write and then locks readers
-out, so a new version is built beside the file that users read and renamed over it.
+What is in it is for ``landing`` and the SQL files beside this one. The file is derived: it can be deleted and built
+again at any time. DuckDB lets one process write and then locks readers out, so a copy is brought up to date beside the
+file that users read, and renamed over it.
 """
 
 from __future__ import annotations
 
-import datetime
-import re
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO
 
 import duckdb
-import pyarrow as pa
 
 from artifacts import files
-from artifacts.errors import CorruptArtifact
-from artifacts.identity.keys import JSON, canonical_json
-from artifacts.results.curves import CURVE, Curve, curves_table
+from artifacts.results.landing import Kinds, Landing, Outdated, by_name, sql
 from artifacts.results.query import COPY
-from artifacts.store.contract import Reader, Store
-from artifacts.store.grids import Grids
-from artifacts.store.manifest import Manifest
-from artifacts.waiting import take
-
-Kinds = Callable[[str, Mapping[str, JSON]], Mapping[str, str]]
-"""A stage and its parameters to the kind of each output, by name."""
-
-ARROW = {"BIGINT": pa.int64(), "DOUBLE": pa.float64(), "BOOLEAN": pa.bool_()}
-"""Arrow types of columns; all others are given as text, which DuckDB casts."""
-
-LABELS = ("dataset", "kind", "model", "half", "supervisor", "method", "seed")
-"""Labels that are columns of ``nodes``."""
-
-N_READERS = 16
+from artifacts.store.contract import Store
+from artifacts.waiting import STOP, take
 
 OLD_S = 24 * 3600
 """Age at which a reader's copy is nobody's any more."""
 
-OF_TRAINING = ("near_chance", "label_certainty", "n_parameters")
-"""Metrics of a training that are columns of the ``scores`` of its model."""
+MEMORY = "512MB"
+"""Of DuckDB; what does not fit goes to files beside the new version."""
 
-METRICS = ("n", "accuracy", "auroc", "brier", "ece")
-"""Metrics that are columns of ``scores``."""
+N_THREADS = 4
+"""Each has buffers of its own, and it is the stages of a run that need processors."""
+
+SPARSE_BYTES = 1 << 26
+"""From so many on, a file of which more than half is free is written anew."""
 
 
-def build(store: Store, path: Path, kinds: Kinds) -> None:
-    """Write what ``store`` and its grid files know to ``path``; readers meanwhile get the old version or the new.
+MOST_BYTES = 1 << 30
+"""Copied by one call."""
 
-    Builders take turns, and each lists the store after its turn has come, so no version replaces a newer one.
+PUBLISHED = Path(__file__).with_name("published.csv")
+
+
+def build(store: Store, path: Path, kinds: Kinds, *, is_anew: bool = False, stop: threading.Event = STOP) -> None:
+    """Bring ``path`` up to what ``store`` and its grid files know; readers meanwhile get the old version or the new.
+
+    Only what differs is read and written. All is built anew where there is no file, or one that cannot be read, was
+    written by another version of this program, or was changed by somebody else. Builders take turns, and each lists the
+    store after its turn has come, so no version replaces a newer one.
 
     Args:
         store: what is read.
         path: the DuckDB file.
-        kinds: what the outputs of a stage are; those of kind ``predictions``, ``labels`` and ``checks`` are copied.
+        kinds: what the outputs of a stage are; those of kinds in ``landing.TABLES`` are copied.
+        is_anew: build all anew.
+        stop: give up when this is set while others have their turn, or while much is still to do.
 
     Raises:
         CorruptArtifact: a grid file, or a table that a manifest vouches for, cannot be read.
+        MissingArtifact: an artifact went away meanwhile.
+        Stopped: ``stop`` was set.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    turn = take(path.with_suffix(".lock"), what=f"another run that writes {path}")
+    turn = take(path.with_suffix(".lock"), what=f"another run that writes {path}", stop=stop)
     new = path.with_name(f"{path.name}.new")
+    old = contextlib.ExitStack()
     try:
-        _discard(new)  # what a killed builder left; it held the turn, so nobody is at it now
         _discard_copies(path.parent)
-        with files.room(path), duckdb.connect(new) as connection:
-            connection.execute(sql("schema"))
-            statements = _by_name(sql("fill"))
-            _fill(connection, store, kinds, statements)
-            for statement in (
-                statements["judged"],
-                statements["outcomes"],
-                sql("uncertainty"),
-                sql("views"),
-                sql("analyses"),
-            ):
-                connection.execute(statement)
+        at = int(time.time())
+        with files.room(path):
+            if is_anew or not _land_on_copy(store, path, new, kinds, stop, at, old):
+                _discard(new)
+                _land_anew(store, new, kinds, stop, at)
+        os.utime(new, (at, at))  # as it says itself, so that whoever changes it is found out
         # A log beside the new file would be taken for its own, and make it unreadable. Whoever wrote it had the old
         # file, which is gone with it; he may go on, and begin another log in the very moment of the renaming.
         _discard_logs(path)
         new.replace(path)
         _discard_logs(path)
     finally:
+        old.close()
         _discard(new)
         turn.release(remove=True)
-
-
-def sql(name: str) -> str:
-    """``schema``, ``fill``, ``uncertainty``, ``views`` or ``analyses``, which are run in this order."""
-    return Path(__file__).with_name(f"{name}.sql").read_text(encoding="utf-8")
 
 
 def shows(path: Path, run: str) -> bool:
@@ -103,6 +95,99 @@ def shows(path: Path, run: str) -> bool:
             return connection.execute("SELECT run FROM grids WHERE run = ?", [run]).fetchone() is not None
     except duckdb.Error:
         return False  # damaged, of another version, held by a writer, or with a log that is not its own
+
+
+def _land_on_copy(
+    store: Store, path: Path, new: Path, kinds: Kinds, stop: threading.Event, at: int, old: contextlib.ExitStack
+) -> bool:
+    """Bring a copy of the file up to date; False where there is none that can be.
+
+    A copy is to DuckDB the same database: a log that a writer of the old version leaves would be taken for that of the
+    new one. So nobody may write to it until it is replaced, and one to which somebody does is not copied.
+
+    DuckDB's readers open a file twice, for its header and for its blocks, and may find the old version's header and the
+    new one's blocks. So the new version keeps all blocks of the old one: a checkpoint overwrites none that the last one
+    used, and there is only one, at the end; what it cuts off is put back, beyond what the new header counts.
+
+    Args:
+        old: keeps writers away until it is closed.
+    """
+    _discard(new)  # what a killed builder left; it held the turn, so nobody is at it now
+    try:
+        source = old.enter_context(path.open("rb"))
+        fcntl.lockf(source, fcntl.LOCK_SH | fcntl.LOCK_NB)  # as DuckDB's readers do
+        told = os.fstat(source.fileno())
+        _copy(source, new)
+    except OSError as error:
+        if files.is_full(error):
+            raise
+        return False  # not there, or held, or on a file system without locks
+    try:
+        with _writing(new) as connection:
+            if not _is_ours(connection, told.st_mtime_ns) or _is_sparse(connection, told.st_size):
+                return False
+            connection.execute("SET checkpoint_threshold = '1TB'")
+            _land(connection, store, kinds, stop, at)
+        _copy(source, new, begin=new.stat().st_size)
+    except (duckdb.Error, Outdated) as error:
+        if files.is_full(error):
+            raise
+        return False  # damaged, or of another version of DuckDB
+    return True
+
+
+def _land_anew(store: Store, new: Path, kinds: Kinds, stop: threading.Event, at: int) -> None:
+    with _writing(new) as connection:
+        for text in (sql("schema"), by_name(sql("landing"))["tables"], sql("intervals"), sql("views"), sql("analyses")):
+            connection.execute(text)
+        connection.execute("INSERT INTO published FROM read_csv(?, nullstr = '')", [str(PUBLISHED)])
+        _land(connection, store, kinds, stop, at)
+
+
+def _writing(new: Path) -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(new, config={"memory_limit": MEMORY, "threads": min(N_THREADS, os.cpu_count() or 1)})
+
+
+def _land(connection: duckdb.DuckDBPyConnection, store: Store, kinds: Kinds, stop: threading.Event, at: int) -> None:
+    """Land, and write down by which version of the program, and when."""
+    Landing(connection, store, kinds, stop).run()
+    connection.execute("TRUNCATE landing.written")
+    connection.execute("INSERT INTO landing.written VALUES (?, ?)", [_version(), at])
+
+
+def _is_ours(connection: duckdb.DuckDBPyConnection, written_ns: int) -> bool:
+    """Whether this version of the program wrote the file, and nobody else has since."""
+    written = connection.execute("SELECT version, second FROM landing.written").fetchone()
+    return written is not None and (written[0], written[1] * 10**9) == (_version(), written_ns)
+
+
+def _is_sparse(connection: duckdb.DuckDBPyConnection, size_bytes: int) -> bool:
+    """Whether more than half of a large file is free; it never gets smaller, see ``_land_on_copy``."""
+    sizes = connection.execute("SELECT used_blocks, block_size FROM pragma_database_size()").fetchone()
+    return sizes is not None and size_bytes >= SPARSE_BYTES and size_bytes > 2 * sizes[0] * sizes[1]
+
+
+def _version() -> str:
+    """Digest of all that decides what is in the file besides the store."""
+    digest = hashlib.sha256(duckdb.__version__.encode())
+    for file in sorted(Path(__file__).parent.iterdir()):
+        if file.suffix in (".py", ".sql", ".csv"):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _copy(source: BinaryIO, new: Path, begin: int = 0) -> None:
+    """Copy the file from an offset on, by sharing its blocks where the file system can."""
+    with new.open("r+b" if begin else "wb") as target:
+        source.seek(begin)
+        target.seek(begin)
+        try:
+            while os.copy_file_range(source.fileno(), target.fileno(), MOST_BYTES):
+                pass
+        except (OSError, AttributeError):  # there are file systems, and systems, that cannot
+            source.seek(begin)
+            target.seek(begin)
+            shutil.copyfileobj(source, target)
 
 
 def _discard(new: Path) -> None:
@@ -122,129 +207,3 @@ def _discard_copies(folder: Path) -> None:
 def _discard_logs(path: Path) -> None:
     for suffix in (".wal", ".wal.checkpoint", ".wal.recovery"):
         files.remove(path.with_name(f"{path.name}{suffix}"))
-
-
-def _by_name(text: str) -> dict[str, str]:
-    """Statements by what the line ``-- name: NAME`` above them says."""
-    _, *parts = re.split(r"^-- name: (\w+)$", text, flags=re.MULTILINE)
-    return dict(zip(parts[::2], parts[1::2], strict=True))
-
-
-class _Wanted(NamedTuple):
-    """A Parquet file to copy."""
-
-    stage: str
-    key: str
-    output: str
-
-
-def _fill(connection: duckdb.DuckDBPyConnection, store: Store, kinds: Kinds, statements: Mapping[str, str]) -> None:
-    """The tables that are copied."""
-
-    def wanted(manifest: Manifest, kind: str) -> list[_Wanted]:
-        kind_of = kinds(manifest.stage, manifest.params)
-        named = [output for output in manifest.outputs if kind_of.get(output) == kind]
-        return [_Wanted(manifest.stage, manifest.key, output) for output in named]
-
-    found = store.listing()
-    manifests = list(found.manifests())
-    _insert(connection, "nodes", map(_node_row, manifests))
-    audits = sorted((m for m in manifests if wanted(m, "checks")), key=lambda m: _utc(m.timings["started"]))
-    newest = {manifest.node: manifest for manifest in audits if found.get(manifest.stage, manifest.key)}.values()
-    grids: list[dict[str, JSON]] = []
-    scores: list[dict[str, JSON]] = []
-    pairs: list[dict[str, JSON]] = []
-    copied: dict[str, list[_Wanted]] = {
-        "checks": [one for manifest in newest for one in wanted(manifest, "checks")],
-        "predictions": [],
-        "labels": [],
-    }
-    curves: list[Curve] = []
-    of_training = {m.key: {name: m.metrics[name] for name in OF_TRAINING if name in m.metrics} for m in manifests}
-    for grid in Grids(store).all():
-        latest = grid.runs[-1]
-        grids.append({"grid": grid.name, "run": latest.id, "started": _utc(latest.started), "state": latest.state})
-        for node in latest.nodes:
-            manifest = found.get(node.stage, node.key) if node.key is not None else None
-            if node.key is None or manifest is None:
-                continue
-            if CURVE in manifest.side:
-                curves.append(Curve(node.key, grid.name, node.stage, node.labels))
-            if wanted(manifest, "predictions"):
-                metrics = {"near_chance": False, **{name: manifest.metrics.get(name) for name in METRICS}}
-                for source in manifest.inputs.values():
-                    metrics |= of_training.get(source.get("key") or "", {})
-                scores.append({"grid": grid.name, **node.labels, **metrics, "key": node.key})
-            for kind in ("predictions", "labels"):
-                copied[kind] += wanted(manifest, kind)
-        for pair in latest.pairs:
-            # A pair has these two where they are others, and then they stay NULL until they are known.
-            usual = {"supervisor_score": pair.get("weak_score"), "ceiling_plain_score": pair.get("ceiling_score")}
-            pairs.append({"position": len(pairs), "grid": grid.name, **usual, **pair})
-    _insert(connection, "grids", grids)
-    _insert(connection, "scores", scores)
-    _insert(connection, "pairs", pairs)
-    _insert_table(connection, "curves", curves_table(found, curves))
-    for kind, files_of_kind in copied.items():
-        _copy(connection, statements[kind], found, dict.fromkeys(files_of_kind))
-
-
-def _node_row(manifest: Manifest) -> dict[str, JSON]:
-    environment = manifest.environment
-    outputs = manifest.outputs.values()
-    sizes = [size for output in outputs if not output.evicted for size in output.files.values()]
-    return {
-        "stage": manifest.stage,
-        "key": manifest.key,
-        "node": manifest.node,
-        **{name: manifest.labels.get(name) for name in LABELS},
-        "labels": canonical_json(manifest.labels),
-        "params": canonical_json(manifest.params),
-        "metrics": canonical_json(manifest.metrics),
-        "started": _utc(manifest.timings["started"]),
-        "seconds": manifest.timings["seconds"],
-        **{name: environment.get(name) for name in ("torch", "transformers", "host", "device")},
-        "size_bytes": sum(sizes) + sum(manifest.side.values()),
-        "evicted": any(output.evicted for output in outputs),
-    }
-
-
-def _utc(text: str) -> str:
-    """A time in DuckDB's form, without the zone that would need an extension to be read."""
-    moment = datetime.datetime.fromisoformat(text).astimezone(datetime.UTC)
-    return moment.replace(tzinfo=None).isoformat(sep=" ")
-
-
-def _insert(connection: duckdb.DuckDBPyConnection, table: str, rows: Iterable[Mapping[str, JSON]]) -> None:
-    """Insert ``rows`` by column name: NULL where they lack a column; what is no column of ``table`` is left out."""
-    columns = {name: kind for name, kind, *_ in connection.sql(f"DESCRIBE {table}").fetchall()}
-    listed = list(rows)
-    source = pa.table(
-        {
-            name: pa.array([row.get(name) for row in listed], ARROW.get(kind, pa.string()))
-            for name, kind in columns.items()
-        }
-    )
-    _insert_table(connection, table, source)
-
-
-def _insert_table(connection: duckdb.DuckDBPyConnection, table: str, source: pa.Table) -> None:
-    connection.register("rows", source)
-    connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM rows")
-    connection.unregister("rows")
-
-
-def _copy(connection: duckdb.DuckDBPyConnection, statement: str, store: Reader, wanted: Collection[_Wanted]) -> None:
-    """Run ``statement`` on files, with a table ``files`` that says what they are."""
-    if not wanted:
-        return
-    with ThreadPoolExecutor(N_READERS) as readers:  # a store elsewhere fetches them
-        listed = [str(path) for path in readers.map(lambda one: store.output_path(*one), wanted)]
-    what = {name: [getattr(one, name) for one in wanted] for name in _Wanted._fields}
-    connection.register("files", pa.table({"file": listed, **what}))
-    try:
-        connection.execute(statement, {"files": listed})
-    except duckdb.Error as error:
-        reason = str(error).split("\n", 1)[0]
-        raise CorruptArtifact(f"cannot read a table of the store: {reason}; see `w2s store verify`") from error
-    connection.unregister("files")

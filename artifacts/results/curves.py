@@ -28,6 +28,7 @@ SCHEMA = pa.schema(
     [(name, pa.string()) for name in LABELS]
     + [("seed", pa.int64()), ("step", pa.int64())]
     + [(name, pa.float64()) for name in NUMBERS]
+    + [("key", pa.string())]
 )
 
 log = logging.getLogger("w2s.results")
@@ -54,7 +55,8 @@ def curves_table(store: Reader, curves: Iterable[Curve]) -> pa.Table:
 def _read(store: Reader, curve: Curve) -> pa.Table | None:
     try:
         rows = pq.read_table(store.side_path(curve.stage, curve.key, CURVE))
-        labels = {"grid": curve.grid, "kind": KINDS.get(curve.stage, curve.stage), **curve.labels}
+        kind = KINDS.get(curve.stage, curve.stage)
+        labels = {"grid": curve.grid, "key": curve.key, "kind": kind, **curve.labels}
         return pa.table(
             [
                 rows[field.name].cast(field.type)

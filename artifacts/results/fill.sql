@@ -1,4 +1,4 @@
--- The statements that fill results.duckdb; `artifacts.results.build` runs each by its name. Tables are in schema.sql.
+-- The statements that fill results.duckdb; `artifacts.results.landing` runs each by its name. Tables are in schema.sql.
 --
 -- Those that are named for a kind of output copy Parquet files of that kind: $files lists them, and `files` says which
 -- stage, key and output each is.
@@ -29,14 +29,12 @@ FROM answered JOIN files ON files.file = answered.filename
 -- name: labels
 -- Those of more than two classes have no probability of class 1.
 INSERT INTO labels
-WITH
-    copied AS (
-        SELECT NULL::DOUBLE AS weak_prob WHERE false
-        UNION ALL BY NAME
-        FROM read_parquet($files, filename = true, union_by_name = true)
-    )
-SELECT files.key, files.output, copied.id, copied.weak_prob
-FROM copied JOIN files ON files.file = copied.filename
+SELECT files.key, files.output, rows.id, rows.weak_prob, rows.answer
+FROM (
+    SELECT NULL::DOUBLE AS weak_prob, NULL::VARCHAR AS answer WHERE false
+    UNION ALL BY NAME FROM read_parquet($files, filename = true, union_by_name = true)
+) AS rows
+JOIN files ON files.file = rows.filename
 
 -- name: checks
 INSERT INTO audits
@@ -46,6 +44,16 @@ SELECT
 FROM read_parquet($files, filename = true) AS rows
 JOIN files ON files.file = rows.filename
 JOIN nodes USING (stage, key)
+
+-- name: involved
+-- What follows is run on the pairs of some comparisons at a time, whose positions are in `batch`. These are their rows
+-- alone; under the name of the table they stand for it.
+CREATE TEMP TABLE predictions AS
+FROM predictions
+SEMI JOIN (
+    SELECT DISTINCT unnest([weak_score, transfer_score, ceiling_score, supervisor_score]) AS key
+    FROM pairs SEMI JOIN batch USING (position)
+) USING (key)
 
 -- name: judged
 -- Which models of a pair are right on which test row, whether the student answers as the labels that it was given, and of
@@ -60,6 +68,7 @@ SELECT
     transfer.answer = given.answer AS agrees,
     given.right AS supervisor_right
 FROM pairs
+SEMI JOIN batch USING (position)
 JOIN predictions AS weak ON weak.key = pairs.weak_score
 JOIN predictions AS transfer ON transfer.key = pairs.transfer_score AND transfer.id = weak.id
 LEFT JOIN predictions AS given ON given.key = pairs.supervisor_score AND given.id = weak.id

@@ -29,28 +29,32 @@ PGR_TABLES: Mapping[str, str] = {
     "pair": """
         SELECT
             grid, dataset, weak, strong, method, weak_acc, transfer_acc, ceiling_acc, gap, pgr, pgr_low, pgr_high,
-            interval_of, flag, near_chance, n_seeds, position
+            interval_of, flag, near_chance, n_items, n_seeds, position
         FROM pgr_by_pair
         JOIN (SELECT grid, dataset, weak, strong, method, min(position) AS position FROM pairs GROUP BY ALL)
         USING (grid, dataset, weak, strong, method)
     """,
     "seed": """
         SELECT
-            grid, dataset, weak, strong, method, seed, weak_acc, transfer_acc, ceiling_acc, gap, pgr, flag, near_chance,
-            position
+            grid, dataset, weak, strong, method, seed, weak_acc, transfer_acc, ceiling_acc, gap, pgr, pgr.pgr_low,
+            pgr.pgr_high, flag, near_chance, n_items, position
         FROM pgr
         JOIN (SELECT grid, dataset, weak, strong, method, seed, position FROM pairs)
         USING (grid, dataset, weak, strong, method, seed)
+        LEFT JOIN uncertainty USING (grid, dataset, weak, strong, method)
     """,
     "dataset": """
-        SELECT grid, dataset, method, weak_acc, transfer_acc, ceiling_acc, median_pgr, mean_pgr, n_pairs, n_flagged,
-            position
+        SELECT
+            grid, dataset, method, weak_acc, transfer_acc, ceiling_acc, median_pgr, median_pgr_low, median_pgr_high,
+            mean_pgr, mean_pgr_low, mean_pgr_high, interval_of, n_items, n_seeds, n_pairs, n_flagged, position
         FROM pgr_by_dataset
         JOIN (SELECT grid, dataset, method, min(position) AS position FROM pairs GROUP BY ALL)
         USING (grid, dataset, method)
     """,
     "method": """
-        SELECT grid, method, weak_acc, transfer_acc, ceiling_acc, median_pgr, mean_pgr, n_pairs, n_flagged, position
+        SELECT
+            grid, method, weak_acc, transfer_acc, ceiling_acc, median_pgr, median_pgr_low, median_pgr_high, mean_pgr,
+            mean_pgr_low, mean_pgr_high, interval_of, n_datasets, n_seeds, n_pairs, n_flagged, position
         FROM pgr_by_method
         JOIN (SELECT grid, method, min(position) AS position FROM pairs GROUP BY ALL)
         USING (grid, method)
@@ -64,7 +68,11 @@ COPY = ".results-copy-"
 COPY_ATTEMPTS = 5
 
 
-def run_query(path: Path, sql: str, parameters: Sequence[object] = ()) -> pa.Table:
+Parameters = Sequence[object] | Mapping[str, object]
+"""Of ``?``, or of ``$name``."""
+
+
+def run_query(path: Path, sql: str, parameters: Parameters = ()) -> pa.Table:
     """The rows of ``sql``, run on the results at ``path``; of several statements, the rows of the last.
 
     Raises:
@@ -74,8 +82,8 @@ def run_query(path: Path, sql: str, parameters: Sequence[object] = ()) -> pa.Tab
         return _rows(connection, sql, parameters)
 
 
-def _rows(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[object] = ()) -> pa.Table:
-    relation = connection.sql(sql, params=list(parameters) or None)
+def _rows(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Parameters = ()) -> pa.Table:
+    relation = connection.sql(sql, params=parameters or None)
     if relation is None:
         raise UsageError("this SQL returns no rows; ask with SELECT, or SHOW TABLES for what there is")
     return relation.to_arrow_table()
@@ -94,23 +102,39 @@ def pgr_table(path: Path, grid: str | None, by: str) -> pa.Table:
     """
     if by not in PGR_TABLES:
         raise UsageError(f"PGR by {by!r}; it is by one of {', '.join(PGR_TABLES)}")
+    with reading(path) as connection:
+        if grid is None:
+            return _rows(connection, f"SELECT * EXCLUDE position FROM ({PGR_TABLES[by]}) ORDER BY position")
+        names = _rows(connection, "SELECT DISTINCT grid FROM pairs ORDER BY grid")["grid"].to_pylist()
+        if grid in names:
+            return _rows(
+                connection,
+                f"SELECT * EXCLUDE (grid, position) FROM ({PGR_TABLES[by]}) WHERE grid = ? ORDER BY position",
+                [grid],
+            )
+    raise no_such("grid", grid, names, path)
+
+
+def no_such(what: str, name: str, names: Sequence[str], where: object) -> UsageError:
+    """That there is no ``name`` among ``names``, with the nearest of them."""
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names) or 'none'}"
+    return UsageError(f"no {what} {name!r} in {where}; {hint}")
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection to the results that can write to temporary tables alone.
+
+    Raises:
+        UsageError: no results yet, they cannot be read, or are of another version; an error of the SQL.
+    """
     with _connect(path) as connection, _one_line(path):
         try:
-            if grid is None:
-                return _rows(connection, f"SELECT * EXCLUDE position FROM ({PGR_TABLES[by]}) ORDER BY position")
-            names = _rows(connection, "SELECT DISTINCT grid FROM pairs ORDER BY grid")["grid"].to_pylist()
-            if grid in names:
-                return _rows(
-                    connection,
-                    f"SELECT * EXCLUDE (grid, position) FROM ({PGR_TABLES[by]}) WHERE grid = ? ORDER BY position",
-                    [grid],
-                )
+            yield connection
         except (duckdb.CatalogException, duckdb.BinderException) as error:
             # The SQL is ours, so it is the tables that are not.
             raise UsageError(_damaged(path, error, "of another version of w2s: ")) from error
-    near = difflib.get_close_matches(grid, names, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names) or 'none'}"
-    raise UsageError(f"no grid {grid!r} in {path}; {hint}")
 
 
 @contextmanager
@@ -202,10 +226,7 @@ def _one_line(path: Path) -> Iterator[None]:
 
 
 def _damaged(path: Path, error: duckdb.Error, what: str = "") -> str:
-    return (
-        f"cannot read {path} ({what}{_line(error)}); "
-        "delete it, and `w2s run GRID` builds it anew, even with nothing to run"
-    )
+    return f"cannot read {path} ({what}{_line(error)}); `w2s results rebuild` builds it anew"
 
 
 def _line(error: duckdb.Error) -> str:

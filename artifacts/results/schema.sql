@@ -25,7 +25,9 @@ CREATE TABLE nodes (
     host VARCHAR,
     device VARCHAR,
     size_bytes BIGINT,        -- on disk now
-    evicted BOOLEAN           -- whether an output was removed to save space
+    evicted BOOLEAN,          -- whether an output was removed to save space
+    code VARCHAR,             -- digest of the code that made it; of one node, another code means another key
+    is_current BOOLEAN        -- whether the latest run of a grid has it; else it is of former code, or of a former grid
 );
 
 -- One row per node of each grid's latest run that has predictions and is done; NULL for metrics that it does not say.
@@ -62,12 +64,8 @@ CREATE TABLE predictions (
 );
 
 -- What students of each grid's latest run are trained on.
-CREATE TABLE labels (
-    key VARCHAR,
-    split VARCHAR,
-    id VARCHAR,
-    prob DOUBLE               -- of class 1; NULL where there are more than two classes
-);
+-- Of two classes prob is that of class 1, of more NULL; labels that are texts are an answer.
+CREATE TABLE labels (key VARCHAR, split VARCHAR, id VARCHAR, prob DOUBLE, answer VARCHAR);
 
 -- What is known of the data of each audit: the newest of its kind, whichever grid made it. Facts have no verdict.
 CREATE TABLE audits (
@@ -103,7 +101,8 @@ CREATE TABLE curves (
     examples_per_s DOUBLE,    -- over some ten steps
     tokens_per_s DOUBLE,      -- without padding
     gt_accuracy DOUBLE,       -- on validation, against ground truth; NULL except at runtime.eval_at and the end
-    label_accuracy DOUBLE     -- on validation, against labels of the kind it is trained on
+    label_accuracy DOUBLE,    -- on validation, against labels of the kind it is trained on
+    key VARCHAR
 );
 
 -- The latest run of each grid, which scores and pairs are of.
@@ -111,7 +110,8 @@ CREATE TABLE grids (
     grid VARCHAR,
     run VARCHAR,
     started TIMESTAMP,        -- UTC
-    state VARCHAR             -- running, complete, failed or interrupted, when this file was built
+    state VARCHAR,            -- running, complete, failed or interrupted, when this file was built
+    is_current BOOLEAN        -- false for an earlier definition, which is called NAME@1 and so on
 );
 
 -- What each grid compares: keys of scores, NULL while unknown; self-training (weak = strong) has no ceiling.
@@ -127,6 +127,8 @@ CREATE TABLE pairs (
     transfer_score VARCHAR,
     ceiling_score VARCHAR,
     gap_se DOUBLE,            -- paired standard error of ceiling - weak over items alone, see uncertainty.sql
+    pgr_low DOUBLE,           -- 95 % interval of the PGR of this seed, from items alone
+    pgr_high DOUBLE,
     supervisor_score VARCHAR, -- of the labels that the student was given; weak_score, where the grid names no other
     ceiling_plain_score VARCHAR -- of the ceiling that is trained the usual way; ceiling_score, where it names no other
 );
@@ -162,6 +164,38 @@ CREATE TABLE uncertainty (
     least_gap DOUBLE,         -- below which the gap is not told from none: t of its standard errors, two at least
     pgr_low DOUBLE,           -- 95 % interval of the ratio of means; NULL where it has no finite ends
     pgr_high DOUBLE
+);
+
+-- 95 % intervals of the agreement of student and supervisor, of its part where the supervisor is right, and where it is
+-- wrong: of each seed, from test items alone, and of all seeds of a pair together. NULL where there is no such row.
+CREATE TABLE agreement_uncertainty (
+    grid VARCHAR,
+    dataset VARCHAR,
+    weak VARCHAR,
+    strong VARCHAR,
+    method VARCHAR,
+    seed BIGINT,              -- NULL in the row of all seeds
+    n_items BIGINT,
+    n_seeds BIGINT,
+    agreement_low DOUBLE,
+    agreement_high DOUBLE,
+    agreement_right_low DOUBLE,
+    agreement_right_high DOUBLE,
+    agreement_wrong_low DOUBLE,
+    agreement_wrong_high DOUBLE
+);
+
+-- Numbers of others, see published.csv: to tell whether an installation behaves as published.
+CREATE TABLE published (
+    source VARCHAR,
+    dataset VARCHAR,          -- as here; all is a median over the datasets of the source
+    weak VARCHAR,             -- of a model trained on ground truth, that model, as is strong
+    strong VARCHAR,           -- NULL where the number is over several
+    method VARCHAR,           -- as here, where it is here; NULL of a model trained on ground truth
+    metric VARCHAR,           -- accuracy, auroc, pgr, or pgr_auroc: of areas in the place of accuracies
+    value DOUBLE,
+    certainty VARCHAR,        -- how it was had
+    note VARCHAR
 );
 
 -- A gap counts from so many of its standard errors on.

@@ -23,7 +23,8 @@ CREATE MACRO least_certainty() AS 0.05;
 
 -- Performance gap recovered, (transfer - weak) / (ceiling - weak): Burns et al. 2023 (arXiv 2312.09390), section 3.
 -- flag: undefined where ceiling <= weak (pgr is NULL); unstable where the gap is below two of its standard errors, or
--- that error is unknown; NULL where the number is sound. It knows one seed, and so of items only. near_chance: which of
+-- that error is unknown; NULL where the number is sound. It knows one seed, and so of items only, as the interval does,
+-- which is given where flag is NULL. near_chance: which of
 -- the three trainings (weak, transfer, ceiling) differed from its labels nearly as often as a coin over its last two
 -- thirds, see w2s_core/training/curve.py; and the labels, as the student saw them, where they say little: they can be
 -- right and yet so near to one half that a student hardly moves (harden or calibrate them). supervisor_acc is of the
@@ -37,7 +38,7 @@ WITH
     ),
     compared AS (
         SELECT
-            p.grid, p.dataset, p.weak, p.strong, p.method, p.seed, p.gap_se,
+            p.grid, p.dataset, p.weak, p.strong, p.method, p.seed, p.gap_se, p.pgr_low, p.pgr_high,
             w.accuracy AS weak_acc,
             t.accuracy AS transfer_acc,
             c.accuracy AS ceiling_acc,
@@ -47,7 +48,11 @@ WITH
             w.near_chance AS weak_near,
             t.near_chance AS transfer_near,
             c.near_chance AS ceiling_near,
-            t.label_certainty
+            t.label_certainty,
+            CASE
+                WHEN gap <= 0 THEN 'undefined'
+                WHEN gap_se IS NULL OR gap < least_errors() * gap_se THEN 'unstable'
+            END AS flag
         FROM pairs AS p
         JOIN accuracies AS w ON w.key = p.weak_score
         JOIN accuracies AS t ON t.key = p.transfer_score
@@ -58,10 +63,7 @@ WITH
 SELECT
     grid, dataset, weak, strong, method, seed, weak_acc, transfer_acc, ceiling_acc, gap,
     CASE WHEN gap > 0 THEN (transfer_acc - weak_acc) / gap END AS pgr,
-    CASE
-        WHEN gap <= 0 THEN 'undefined'
-        WHEN gap_se IS NULL OR gap < least_errors() * gap_se THEN 'unstable'
-    END AS flag,
+    flag,
     nullif(concat_ws(', ',
         CASE WHEN weak_near THEN 'weak' END,
         CASE WHEN transfer_near THEN 'transfer' END,
@@ -70,7 +72,9 @@ SELECT
     ), '') AS near_chance,
     supervisor_acc, ceiling_plain_acc, label_certainty,
     CASE WHEN ceiling_plain_acc > weak_acc THEN (transfer_acc - weak_acc) / (ceiling_plain_acc - weak_acc) END
-        AS pgr_plain
+        AS pgr_plain,
+    CASE WHEN flag IS NULL THEN pgr_low END AS pgr_low,
+    CASE WHEN flag IS NULL THEN pgr_high END AS pgr_high
 FROM compared;
 
 -- Over seeds. pgr is the ratio of the means. flag: undefined as above; unstable where the gap, or the ratio, is not told
@@ -102,7 +106,7 @@ WITH
     ),
     flagged AS (
         SELECT
-            means.*, pgr_low, pgr_high,
+            means.*, n_items, pgr_low, pgr_high,
             CASE
                 WHEN gap <= 0 THEN 'undefined'
                 WHEN pgr_low IS NULL OR gap < least_gap THEN 'unstable'
@@ -116,10 +120,13 @@ SELECT
     CASE WHEN flag IS NULL THEN pgr_low END AS pgr_low,
     CASE WHEN flag IS NULL THEN pgr_high END AS pgr_high,
     CASE WHEN n_seeds > 1 THEN 'items and seeds' ELSE 'items only' END AS interval_of,
-    n_seeds, n_flagged, flag, near_chance, supervisor_acc, ceiling_plain_acc
+    n_seeds, n_flagged, flag, near_chance, supervisor_acc, ceiling_plain_acc, n_items
 FROM flagged;
 
--- Over the pairs of a dataset, and over the pairs of all datasets: PGR of the sound ones; accuracies of all.
+-- Over the pairs of a dataset: PGR of the sound ones; accuracies of all. Pairs of a dataset share test items and trainings,
+-- so their errors are taken as if they were all in common: the ends of an interval are the mean, or the median, of the
+-- ends of the pairs'. With one pair it is that pair's, with more it is rather too wide than too narrow. n_seeds is the
+-- fewest of any pair.
 CREATE VIEW pgr_by_dataset AS
 SELECT
     grid, dataset, method,
@@ -129,22 +136,53 @@ SELECT
     median(pgr) FILTER (flag IS NULL) AS median_pgr,
     avg(pgr) FILTER (flag IS NULL) AS mean_pgr,
     count(*) AS n_pairs,
-    count(flag) AS n_flagged
+    count(flag) AS n_flagged,
+    median(pgr_low) AS median_pgr_low,
+    median(pgr_high) AS median_pgr_high,
+    avg(pgr_low) AS mean_pgr_low,
+    avg(pgr_high) AS mean_pgr_high,
+    CASE WHEN min(n_seeds) > 1 THEN 'items and seeds' ELSE 'items only' END AS interval_of,
+    max(n_items) AS n_items,
+    min(n_seeds) AS n_seeds
 FROM pgr_by_pair
 GROUP BY grid, dataset, method;
 
+-- Over the pairs of all datasets, n_datasets of which have a sound one. From least_datasets() of them on, the interval is
+-- of all datasets that are like these (interval_of: datasets), see over_datasets; of fewer, it is of these alone, made as
+-- that of a dataset's pairs.
 CREATE VIEW pgr_by_method AS
+WITH
+    -- The columns that over_datasets takes.
+    sound AS (SELECT grid, method, dataset, pgr AS value FROM pgr_by_pair WHERE flag IS NULL),
+    these AS (
+        SELECT
+            grid, method,
+            avg(weak_acc) AS weak_acc,
+            avg(transfer_acc) AS transfer_acc,
+            avg(ceiling_acc) AS ceiling_acc,
+            median(pgr) FILTER (flag IS NULL) AS median_pgr,
+            avg(pgr) FILTER (flag IS NULL) AS mean_pgr,
+            count(*) AS n_pairs,
+            count(flag) AS n_flagged,
+            median(pgr_low) AS low,
+            median(pgr_high) AS high,
+            avg(pgr_low) AS low_of_mean,
+            avg(pgr_high) AS high_of_mean,
+            CASE WHEN min(n_seeds) > 1 THEN 'items and seeds' ELSE 'items only' END AS of_these,
+            count(DISTINCT dataset) FILTER (flag IS NULL) AS n_datasets,
+            min(n_seeds) AS n_seeds
+        FROM pgr_by_pair
+        GROUP BY grid, method
+    )
 SELECT
-    grid, method,
-    avg(weak_acc) AS weak_acc,
-    avg(transfer_acc) AS transfer_acc,
-    avg(ceiling_acc) AS ceiling_acc,
-    median(pgr) FILTER (flag IS NULL) AS median_pgr,
-    avg(pgr) FILTER (flag IS NULL) AS mean_pgr,
-    count(*) AS n_pairs,
-    count(flag) AS n_flagged
-FROM pgr_by_pair
-GROUP BY grid, method;
+    grid, method, weak_acc, transfer_acc, ceiling_acc, median_pgr, mean_pgr, n_pairs, n_flagged,
+    coalesce(median_low, low) AS median_pgr_low,
+    coalesce(median_high, high) AS median_pgr_high,
+    coalesce(mean_low, low_of_mean) AS mean_pgr_low,
+    coalesce(mean_high, high_of_mean) AS mean_pgr_high,
+    CASE WHEN median_low IS NOT NULL THEN 'datasets' ELSE of_these END AS interval_of,
+    these.n_datasets, n_seeds
+FROM these LEFT JOIN over_datasets('sound') USING (grid, method);
 
 -- How often the student gives the answer of its supervisor on the test set: at all, where the supervisor is right, and
 -- where it is wrong (Burns et al. 2023, section 5.1.3). A probability of exactly 0.5 says class 0, the supervisor's as the
@@ -153,20 +191,22 @@ GROUP BY grid, method;
 -- so transfer_acc = agreement_right * supervisor_acc + (1 - agreement_wrong) * (1 - supervisor_acc); of more answers, two
 -- that are wrong may differ. Self-training is included. The supervisor is whoever gave the labels; weak_acc is of `weak`
 -- in pgr, which is another one for an ensemble.
+--
+-- The intervals of a seed know of test items only; those of agreement_by_pair, which is over seeds, of both.
+CREATE VIEW agreement_counts AS
+SELECT
+    grid, dataset, weak, strong, method, seed,
+    sum(n) AS n,
+    coalesce(sum(n) FILTER (weak_right), 0) AS weak_right,
+    coalesce(sum(n) FILTER (transfer_right), 0) AS transfer_right,
+    coalesce(sum(n) FILTER (supervisor_right), 0) AS supervisor_right,
+    coalesce(sum(n) FILTER (agrees AND supervisor_right), 0) AS agree_right,
+    coalesce(sum(n) FILTER (agrees AND NOT supervisor_right), 0) AS agree_wrong
+FROM outcomes
+WHERE supervisor_right IS NOT NULL
+GROUP BY grid, dataset, weak, strong, method, seed;
+
 CREATE VIEW agreement AS
-WITH counts AS (
-    SELECT
-        grid, dataset, weak, strong, method, seed,
-        sum(n) AS n,
-        coalesce(sum(n) FILTER (weak_right), 0) AS weak_right,
-        coalesce(sum(n) FILTER (transfer_right), 0) AS transfer_right,
-        coalesce(sum(n) FILTER (supervisor_right), 0) AS supervisor_right,
-        coalesce(sum(n) FILTER (agrees AND supervisor_right), 0) AS agree_right,
-        coalesce(sum(n) FILTER (agrees AND NOT supervisor_right), 0) AS agree_wrong
-    FROM outcomes
-    WHERE supervisor_right IS NOT NULL
-    GROUP BY grid, dataset, weak, strong, method, seed
-)
 SELECT
     grid, dataset, weak, strong, method, seed,
     n::BIGINT AS n,
@@ -174,5 +214,31 @@ SELECT
     transfer_right / n AS transfer_acc,
     (agree_right + agree_wrong) / n AS agreement,
     agree_right / nullif(supervisor_right, 0) AS agreement_right,
-    agree_wrong / nullif(n - supervisor_right, 0) AS agreement_wrong
-FROM counts;
+    agree_wrong / nullif(n - supervisor_right, 0) AS agreement_wrong,
+    agreement_low, agreement_high, agreement_right_low, agreement_right_high, agreement_wrong_low, agreement_wrong_high
+FROM agreement_counts
+LEFT JOIN (FROM agreement_uncertainty WHERE seed IS NOT NULL) USING (grid, dataset, weak, strong, method, seed);
+
+CREATE VIEW agreement_by_pair AS
+WITH counts AS (
+    SELECT
+        grid, dataset, weak, strong, method,
+        avg(n) AS n,
+        avg(weak_right / n) AS weak_acc,
+        avg(transfer_right / n) AS transfer_acc,
+        -- Of each seed's rows, so that a seed counts once.
+        avg(supervisor_right / n) AS supervisor_acc,
+        avg(agree_right / n) AS agree_right,
+        avg(agree_wrong / n) AS agree_wrong
+    FROM agreement_counts
+    GROUP BY grid, dataset, weak, strong, method
+)
+SELECT
+    grid, dataset, weak, strong, method, weak_acc, transfer_acc,
+    agree_right + agree_wrong AS agreement, agreement_low, agreement_high,
+    agree_right / nullif(supervisor_acc, 0) AS agreement_right, agreement_right_low, agreement_right_high,
+    agree_wrong / nullif(1 - supervisor_acc, 0) AS agreement_wrong, agreement_wrong_low, agreement_wrong_high,
+    CASE WHEN n_seeds > 1 THEN 'items and seeds' ELSE 'items only' END AS interval_of,
+    n_items, n_seeds
+FROM counts
+LEFT JOIN (FROM agreement_uncertainty WHERE seed IS NULL) USING (grid, dataset, weak, strong, method);

@@ -80,6 +80,15 @@ class Reader(Protocol):
             MissingArtifact: the artifact is not there.
         """
 
+    def stamps(self) -> dict[tuple[str, str], str]:
+        """(stage, key) of everything that has a manifest, to a text that is another when the manifest is another.
+
+        Cheaper than to read them, and may be kept from one process to the next.
+        """
+
+    def has_files(self, stage: str, key: str, paths: Mapping[str, int]) -> bool:
+        """Whether these files of an artifact, by their paths in its manifest, are there with these sizes in bytes."""
+
     def manifests(self, besides: Collection[tuple[str, str]] = ()) -> Iterator[Manifest]:
         """Every manifest that can be read, whatever became of its files.
 

@@ -12,7 +12,7 @@ import os
 import shutil
 import threading
 import uuid
-from collections.abc import Collection, Iterator, Set
+from collections.abc import Collection, Iterator, Mapping, Set
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
@@ -132,6 +132,16 @@ class LocalStore:
             for key in files.names(self.root / stage):
                 if not key.startswith("."):
                     yield stage, key
+
+    def stamps(self) -> dict[tuple[str, str], str]:
+        """See ``store.Reader``."""
+        seen = {(stage, key): self.seen(stage, key) for stage, key in self.artifacts()}
+        return {place: f"{told[0]}:{told[1]}" for place, told in seen.items() if told is not None}
+
+    def has_files(self, stage: str, key: str, paths: Mapping[str, int]) -> bool:
+        """See ``store.Reader``."""
+        folder = f"{self._place}/{stage}/{key}"
+        return all(files.size_bytes(f"{folder}/{path}") == size_bytes for path, size_bytes in paths.items())
 
     def manifests(self, besides: Collection[tuple[str, str]] = ()) -> Iterator[Manifest]:
         """See ``store.Reader``."""

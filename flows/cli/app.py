@@ -68,7 +68,7 @@ Named = Annotated[
 Rehash = Annotated[
     bool, typer.Option("--rehash", help="Digest external files again instead of trusting size and time.")
 ]
-FormatName = Literal["table", "csv", "json", "parquet"]
+FormatName = Literal["table", "csv", "json", "parquet", "markdown", "latex"]
 Format = Annotated[FormatName, typer.Option(help="How to print it.")]
 Output = Annotated[Path | None, typer.Option(help="Write to this file instead of the terminal.")]
 

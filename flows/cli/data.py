@@ -23,7 +23,7 @@ from flows.cli.app import (
 )
 from flows.home import Home
 from w2s_core.config import LARGEST
-from w2s_core.data.datasets import DATASETS
+from w2s_core.data.datasets import DATASETS, called
 
 
 @app.command()
@@ -92,6 +92,10 @@ def show_examples(
         bool,
         typer.Option("--ids", help="Instead, the rows that a supervisor labels: split, id, and what it is shown."),
     ] = False,
+    transcript: Annotated[
+        bool,
+        typer.Option("--transcript", help="Instead, what debaters said about it in the last grid that had them."),
+    ] = False,
     grid: Annotated[
         str | None, typer.Option(help="A preset or a TOML file, whose source and data settings choose the rows.")
     ] = None,
@@ -99,16 +103,23 @@ def show_examples(
     output: Output = None,
     overrides: Overrides = None,
 ) -> None:
-    """Print examples as models read them, with their labels and groups; or the rows to label.
+    """Print examples as models read them, with their labels and groups; the rows to label, or debates.
 
-    Examples: w2s show sciq --source my-data, w2s show boolq --ids --grid demo --output boolq.csv
+    Examples: w2s show sciq --source my-data, w2s show sciq --transcript,
+    w2s show boolq --ids --grid demo --output boolq.csv
     """
     from flows.plan.load import load_grid
     from flows.report.examples import print_examples, rows_to_label
     from flows.report.tables import show
+    from flows.report.transcripts import print_transcripts
 
     if output is not None and not ids:
         raise UsageError("--output is for the rows to label: give --ids, too")
+    if transcript:
+        if ids or source is not None or grid is not None or overrides:
+            raise UsageError("--transcript shows what is stored: with it, only --n and --json count")
+        print_transcripts(console, Home.from_environment().open_store(), called(dataset), n, as_json=as_json)
+        return
     if grid is None:
         config = data_grid([dataset], source, overrides)
     else:

@@ -6,11 +6,11 @@ import json
 import sys
 from importlib import resources
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from artifacts.errors import UsageError
+from artifacts.errors import UsageError, W2sError
 from flows.cli.app import (
     Grid,
     Named,
@@ -27,6 +27,9 @@ from flows.cli.app import (
 )
 from flows.home import Home
 from flows.plan.load import load_grid, preset_names
+
+if TYPE_CHECKING:
+    from flows.run.session import Session
 
 
 @app.command()
@@ -50,6 +53,19 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
     update: Annotated[bool, typer.Option("--update", help="As if Hub revisions moved to today's commits.")] = False,
     rehash: Rehash = False,
+    power: Annotated[
+        bool, typer.Option("--power", help="Also the smallest difference between methods that the grid could detect.")
+    ] = False,
+    spread: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ITEMS,SEEDS,DATASETS",
+            help="For --power: standard deviations of a difference in accuracy; default: of earlier runs.",
+        ),
+    ] = None,
+    gap: Annotated[
+        float | None, typer.Option(help="For --spread: ceiling less supervisor, which turns accuracy into PGR.")
+    ] = None,
     source: Source = None,
     datasets: Names = None,
     models: Names = None,
@@ -63,19 +79,29 @@ def plan(
     Example: w2s plan demo --why
     """
     from flows.report.plan import as_records, print_plan
+    from flows.report.power import Power
     from flows.run.session import Session
 
     options = {"source": source, "datasets": datasets, "models": models, "methods": methods, "seeds": seeds}
     config = load_grid(grid, changed_fields(overrides, **options, name=name))
-    session = Session.open(config, Home.from_environment(), update=update, rehash=rehash)
+    home = Home.from_environment()
+    if not power and (spread is not None or gap is not None):
+        raise UsageError("--spread and --gap are of --power; add it")
+    if gap is not None and spread is None:
+        raise UsageError("--gap goes with --spread; earlier runs know their own gaps")
+    power_of_grid = Power(config, home.results, spread, gap) if power else None
+    session = Session.open(config, home, update=update, rehash=rehash)
     if as_json:
-        json.dump({"grid": config.name, **as_records(session.plan)}, sys.stdout, indent=1)
+        more = {"power": power_of_grid.records()} if power_of_grid is not None else {}
+        json.dump({"grid": config.name, **as_records(session.plan), **more}, sys.stdout, indent=1)
         sys.stdout.write("\n")
         return
     say(f"grid {config.name}")
     if (changed := session.changed) is not None:
         say(changed)
     print_plan(console, session.plan, grid=typed(grid, overrides, **options, name=name), why=why)
+    for line in power_of_grid.lines() if power_of_grid is not None else ():
+        say(line)
 
 
 @app.command()
@@ -115,10 +141,22 @@ def run(
             f"{program()} pgr --grid {config.name}",
             highlight=False,
         )
+        _say_report(session)
         return
     from flows.cli.launch import launch
 
     sys.exit(launch(session, console, program(), typed(grid, overrides, **options), sys.argv[1:]))
+
+
+def _say_report(session: Session) -> None:
+    """Where the page of a grid's results is, if it has any."""
+    from flows.report.page.page import fresh_page
+
+    if session.plan.graph.pairs:
+        try:
+            say(f"report: {fresh_page(session.home, session.config.name)}")
+        except W2sError as error:
+            say(f"no report: {error}")
 
 
 @app.command()

@@ -19,6 +19,7 @@ from artifacts.results.query import pgr_table
 from artifacts.waiting import STOP, show_in
 from flows.cli.display import Display
 from flows.home import Home, Places
+from flows.report.page.page import fresh_page
 from flows.report.tables import show, unsure_labels
 from flows.run.drain import Outcome
 from flows.run.interrupts import INTERRUPTS
@@ -96,6 +97,9 @@ def launch(session: Session, console: Console, program: str, grid: str, argument
         say(console, f"logs: {session.home.logs}; finished stages stay, try again with: {command}")
     say(console, f"results: {session.home.results}")
     name = session.config.name
+    if session.plan.graph.pairs:
+        with contextlib.suppress(W2sError):  # the flow has said why not
+            say(console, f"report: {fresh_page(session.home, name)}")
     say(console, f"next: {program} pgr --grid {name} --by dataset")
     say(console, f"      {program} sql \"SELECT * FROM pgr WHERE grid = '{name}'\"")
     say(console, f"      {program} plan {grid} --set training.epochs=1   (what that change would rerun)")

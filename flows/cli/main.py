@@ -11,7 +11,7 @@ from pathlib import Path
 
 from artifacts.errors import UsageError, W2sError
 from artifacts.store.contract import ABSENT_LINE
-from flows.cli import data, grids, results, service, store  # noqa: F401  their commands
+from flows.cli import data, export, grids, results, service, store  # noqa: F401  their commands
 from flows.cli.app import FAILED, USAGE, app, complain
 from flows.run.interrupts import INTERRUPTS, grace_s
 from tasks import LOGGERS

@@ -1,4 +1,4 @@
-"""The commands that read results."""
+"""The commands that read results, and the one that builds them anew."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ from flows.cli.app import (
     Output,
     app,
     console,
+    say,
 )
-from flows.home import Home
+from flows.home import Home, output_kinds
+
+results_app = typer.Typer(help="Look after the results file.", no_args_is_help=True)
+app.add_typer(results_app, name="results")
 
 
 @app.command()
@@ -35,6 +39,29 @@ def pgr(
 
 
 @app.command()
+def compare(
+    methods: Annotated[
+        str | None,
+        typer.Option(help="Comma-separated, the first is the reference; default: all, against the grid's first."),
+    ] = None,
+    grid: Annotated[str | None, typer.Option(help="Only this grid, by name.")] = None,
+    by: Annotated[Literal["method", "dataset", "pair"], typer.Option(help="One row per this and measure.")] = "method",
+    format: Format = "table",
+    output: Output = None,
+) -> None:
+    """Compare methods, pair by pair: differences in accuracy and PGR, 95 % intervals, and tests over datasets.
+
+    Example: w2s compare --grid demo --methods xent,logconf
+    """
+    from artifacts.results.comparisons import compare as compared
+    from flows.report.tables import show
+
+    named = [word.strip() for word in (methods or "").split(",") if word.strip()]
+    table = compared(Home.from_environment().results, grid, named, by)
+    show(table, format, output=output, title="difference from the reference")
+
+
+@app.command()
 def figures(
     grid: Annotated[str, typer.Option(help="Name of the grid.")],
     output: Annotated[
@@ -53,6 +80,24 @@ def figures(
 
 
 @app.command()
+def report(
+    grid: Annotated[str | None, typer.Argument(metavar="[GRID]", help="Name of the grid; default: all.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="HTML file to write; default: reports/GRID.html or report.html in the home.")
+    ] = None,
+) -> None:
+    """Write the results as one HTML file, with charts and tables to filter; it fetches nothing.
+
+    Example: w2s report demo --output demo.html
+    """
+    from flows.report.page.page import write_page
+
+    home = Home.from_environment()
+    path = write_page(home, [] if grid is None else [grid], output or home.report(grid))
+    console.print(path, markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
 def sql(
     statement: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT.")],
     format: Format = "table",
@@ -66,3 +111,25 @@ def sql(
     from flows.report.tables import show
 
     show(run_query(Home.from_environment().results, statement), format, output=output)
+
+
+@results_app.command()
+def rebuild() -> None:
+    """Build the results file from nothing but the store; readers meanwhile get the one that is there.
+
+    Landings bring only what is new, and replace a file that they cannot read, so this is needed only in doubt.
+
+    Example: w2s results rebuild
+    """
+    from artifacts.results.build import build
+    from artifacts.results.query import run_query
+
+    home = Home.from_environment()
+    build(home.open_store(), home.results, output_kinds, is_anew=True)
+    [counts] = run_query(
+        home.results,
+        "SELECT (SELECT count(*) FROM grids) AS grids, (SELECT count(*) FROM scores) AS scores, "
+        "(SELECT count(*) FROM predictions) AS predictions",
+    ).to_pylist()
+    told = ", ".join(f"{n:,} {name}" for name, n in counts.items())
+    say(f"{home.results}: {told}, {home.results.stat().st_size:,} bytes")

@@ -32,16 +32,11 @@ class DataSource(NamedTuple):
     """Input name to file, for a folder: a split, or one of its shards; empty for the others."""
     max_chars: int
     """Limit of the dataset, used where the grid sets none."""
-    setting: str
-    """What its examples are."""
+    asked: Mapping[str, JSON]
+    """What every stage of it knows of its examples, as parameters."""
     shows: str = "text"
     """What models have to read."""
     n_classes: int = 2
-
-    @property
-    def about(self) -> dict[str, JSON]:
-        """What every stage that its rows go through knows of them."""
-        return {"setting": self.setting, "n_classes": self.n_classes}
 
 
 def build_graph(
@@ -69,7 +64,6 @@ def build_graph(
         for model in models
     }
     recipes = Recipes(config.training.model_dump(exclude={"lr_scale"}), config.training.lr_scale)
-    asked = {(source.setting, source.n_classes): source.about for source in data.values()}
     for dataset in config.datasets:
         prepared = _prepare(graph, config, dataset, data[dataset])
         if config.audit:
@@ -81,9 +75,8 @@ def build_graph(
                 dataset=dataset,
                 prepared=prepared,
                 models=ladder,
-                setting=data[dataset].setting,
                 recipe=recipes.recipe,
-                asked=asked[data[dataset].setting, data[dataset].n_classes],
+                asked=data[dataset].asked,
                 seed=seed,
                 supervisors={spec.name: spec for spec in config.supervisors},
             )
@@ -106,7 +99,7 @@ def _prepare(graph: Graph, config: GridConfig, dataset: str, source: DataSource)
     if data["max_chars"] is None:
         data["max_chars"] = source.max_chars
     params = {
-        **source.about,
+        **source.asked,
         "dataset": dataset,
         "source": source.params,
         "data_seed": config.data_seed,

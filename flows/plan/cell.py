@@ -66,15 +66,13 @@ class Cell:
 
     graph: Graph
     dataset: str
-    setting: str
-    """What its examples are."""
     prepared: Node
     models: Mapping[str, Model]
     """The ladder by name, weakest first."""
     recipe: Callable[[Mapping[str, JSON], int, Model, Frozen, Sequence[Frozen]], Mapping[str, JSON]]
-    """Parameters of a training by ``asked``, seed, model, loss and stopping rules; one object of the same."""
+    """Parameters of a training by what is asked, seed, model, loss and stopping rules; one object of the same."""
     asked: Mapping[str, JSON]
-    """What every stage of it knows: of which setting its rows are, and of how many classes."""
+    """What every stage of it knows: of which setting its rows are, of how many classes, how answers are compared."""
     seed: int
     supervisors: Mapping[str, Frozen]
     """What the grid says of its supervisors besides the ladder, by name."""

@@ -39,7 +39,7 @@ class Recipes:
     def __init__(self, training: Mapping[str, JSON], lr_scale: float) -> None:
         self._training = training
         self._lr_scale = lr_scale
-        self._known: dict[tuple[JSON, ...], dict[str, JSON]] = {}
+        self._known: dict[tuple[Any, ...], dict[str, JSON]] = {}
 
     def recipe(
         self, asked: Mapping[str, JSON], seed: int, model: Model, loss: Frozen, stops: Sequence[Frozen]
@@ -47,7 +47,7 @@ class Recipes:
         """The parameters of one training."""
         rules = tuple(stop.model_dump_json() for stop in stops)
         # One of a name may have been adapted, and comes from elsewhere then.
-        about = *asked.values(), seed, model.config.name, model.source.kind, loss.model_dump_json(), rules
+        about = tuple(asked.values()), seed, model.config.name, model.source.kind, loss.model_dump_json(), rules
         if about not in self._known:
             spec = model.config.model_dump(include=set(MODEL_PARAMS))
             self._known[about] = {
@@ -104,6 +104,8 @@ class Learner(NamedTuple):
     """The same with the truth for labels; None: a finetuned model, whatever the method."""
     reads_text: bool = False
     """Whether examples have to be texts."""
+    needs_classes: bool = True
+    """Whether labels have to be probabilities of classes; else they may be texts."""
 
 
 LEARNERS: Registry[Learner] = Registry(
@@ -212,4 +214,4 @@ def _student(lesson: Lesson, spec: Finetune) -> Answers:
     )
 
 
-LEARNERS.register("finetune", Learner(Finetune, _student))
+LEARNERS.register("finetune", Learner(Finetune, _student, needs_classes=False))

@@ -19,7 +19,8 @@ from w2s_core.stages import LABELLED
 
 
 class PromptSpec(Learn):
-    """Answers by a language model that is shown examples in its prompt, and is not trained."""
+    """Answers by a language model that is shown examples in its prompt, and is not trained; where these are texts, as
+    they are: calibrate, cue and answers are for classes."""
 
     cited: ClassVar[str] = "Burns et al. 2023, section 5.2.1"
 
@@ -91,4 +92,4 @@ def ceiling(lesson: Lesson, spec: PromptSpec) -> Answers:
     return _asked(lesson, spec, lesson.truth) if spec.k else finetune(lesson.cell, lesson.name, lesson.truth)
 
 
-LEARNERS.register("prompt", Learner(PromptSpec, student, ceiling, reads_text=True))
+LEARNERS.register("prompt", Learner(PromptSpec, student, ceiling, reads_text=True, needs_classes=False))

@@ -12,10 +12,11 @@ from flows.plan.build import DataSource, build_graph
 from flows.plan.cell import ModelSource
 from flows.plan.graph import Graph
 from flows.plan.grid import GridConfig, MethodConfig
+from flows.plan.learners import LEARNERS
 from flows.plan.probes import ProbeSpec
 from flows.plan.prompts import PromptSpec
 from flows.plan.suits import require_suited
-from flows.plan.supervisors.supervisor import Spec
+from flows.plan.supervisors.supervisor import SUPERVISORS, Spec
 from w2s_core.config import GENERATED_CLASSES, AdaptConfig, ModelConfig
 from w2s_core.data.cards import other_classes
 from w2s_core.data.class_folders import classes_of_source, label_column
@@ -23,7 +24,7 @@ from w2s_core.data.datasets import DATASETS, Dataset
 from w2s_core.data.hub import CONVERTED, NotOnHubError, cached_file, resolve_hub
 from w2s_core.data.layouts import dataset_folder, folder_files
 from w2s_core.errors import DataError
-from w2s_core.methods.losses import LOSSES
+from w2s_core.methods.losses import LOSSES, OnLabels
 from w2s_core.methods.stopping import FINAL, STOPS
 from w2s_core.methods.treatments import TREATMENTS
 from w2s_core.models.catalog import LADDERS, MODELS
@@ -84,6 +85,8 @@ def resolve(config: GridConfig, revisions: Mapping[str, str], *, update: bool = 
     methods = resolve_methods(config)
     pairs = resolve_pairs(config, [model.name for model in models])
     data = {name: _data_source(config, name, recorded) for name in config.datasets}
+    if texts := [name for name in config.datasets if DATASETS.get(name).form is not None]:
+        _refuse_classes(config, methods, pairs, texts[0])
     weights = {model.name: _model_source(model, recorded) for model in models}
     require_suited(config, models, methods, data)
     graph = build_graph(config, models, methods, pairs, data, weights)
@@ -107,6 +110,37 @@ def resolve_audits(config: GridConfig, revisions: Mapping[str, str], *, with_mod
     weights = {model.name: _model_source(model, recorded) for model in models}
     whole = build_graph(config, models, [], [], data, weights)
     return Graph({id: node for id, node in whole.nodes.items() if node.stage == "audit"})
+
+
+def _refuse_classes(
+    config: GridConfig, methods: list[MethodConfig], pairs: list[tuple[str, str]], dataset: str
+) -> None:
+    """Refuse what needs probabilities of classes; the answers of ``dataset`` are texts.
+
+    Raises:
+        UsageError: there is some.
+    """
+
+    def refuse(field: str, what: str) -> None:
+        raise UsageError(
+            f"{field}: {what} needs probabilities of classes, and the answers of {dataset!r} are texts; leave one of "
+            "them out"
+        )
+
+    for method in methods:
+        loss = method.loss
+        if LOSSES.get(loss.model_dump()["loss"]).needs == "probabilities":
+            refuse("methods", f"{method.name!r}: the loss {loss.model_dump()['loss']!r}")
+        if isinstance(loss, OnLabels) and loss.changes_labels:
+            refuse("methods", f"{method.name!r}: smoothing or balance_batch of its loss")
+        if method.labels:
+            refuse("methods", f"{method.name!r}: the label treatment {method.labels[0].model_dump()['kind']!r}")
+        if LEARNERS.get(method.learn.kind).needs_classes:
+            refuse("methods", f"{method.name!r}: the learner {method.learn.kind!r}")
+    used = {weak for weak, _ in pairs}
+    for spec in config.supervisors:
+        if spec.name in used and SUPERVISORS.get(spec.kind).needs_classes:
+            refuse("supervisors", f"{spec.name!r}, of the kind {spec.kind!r},")
 
 
 class Revisions:
@@ -246,25 +280,29 @@ def _place(spec: Spec, specs: Mapping[str, Spec], ladder: list[str], after: tupl
 def _data_source(config: GridConfig, name: str, revisions: Revisions) -> DataSource:
     try:
         dataset = DATASETS.get(name)
-        limits = dataset.max_chars, dataset.setting, dataset.shows
+        params: JSON
+        files: Mapping[str, Path] = {}
+        n_classes = dataset.n_classes
         if config.source == "offline":
             params = {"kind": "offline", "world": config.world.model_dump()}
-            return DataSource(params, {}, *limits, dataset.n_classes or GENERATED_CLASSES)
-        if config.source == "hub":
-            if dataset.n_classes is None:
-                raise DataError(f"how many classes {name} has is read of its files; download them, and give the folder")
-            return DataSource(_hub_source(dataset, revisions), {}, *limits, dataset.n_classes)
-        folder = Path(config.source).expanduser()
-        files, place = folder_files(folder, name), dataset_folder(folder, name)
-        classes = other_classes(place, dataset) if place is not None else {}
-        n_classes = dataset.n_classes
-        if (column := label_column(dataset.columns)) and place is not None and dataset.leaves_names_to_source:
-            classes[column] = classes_of_source(files, place, dataset)
-            if n_classes is not None and len(classes[column]) != n_classes:
-                raise DataError(f"{place} has {len(classes[column])} classes, but {name} has {n_classes}")
-            n_classes = len(classes[column])
-        params = {"kind": "folder", **({"classes": classes} if classes else {})}
-        return DataSource(params, files, *limits, n_classes or 2)
+            n_classes = n_classes or GENERATED_CLASSES
+        elif config.source == "hub":
+            params = _hub_source(dataset, revisions)
+        else:
+            folder = Path(config.source).expanduser()
+            files, place = folder_files(folder, name), dataset_folder(folder, name)
+            classes = other_classes(place, dataset) if place is not None else {}
+            if (column := label_column(dataset.columns)) and place is not None and dataset.leaves_names_to_source:
+                classes[column] = classes_of_source(files, place, dataset)
+                if n_classes not in (None, len(classes[column])):
+                    raise DataError(f"{place} has {len(classes[column])} classes, but {name} has {n_classes}")
+                n_classes = len(classes[column])
+            params = {"kind": "folder", **({"classes": classes} if classes else {})}
+        if n_classes is None:
+            raise DataError(f"how many classes {name} has is read of its files; download them, and give the folder")
+        # Answers that are texts are of no class.
+        asked = dataset.asked if dataset.form else {**dataset.asked, "n_classes": n_classes}
+        return DataSource(params, files, dataset.max_chars, asked, dataset.shows, n_classes)
     except UnknownNameError as error:
         raise UsageError(f"datasets: {error}") from None
     except DataError as error:

@@ -37,16 +37,19 @@ def print_examples(console: Console, config: GridConfig, n_groups: int, *, as_js
     by_group: dict[str, list[dict[str, str | int]]] = {}
     view, splits = _splits(config)
     rows = sorted(splits[SPLIT], key=lambda row: row.rank)
-    for row, text in zip(rows, (view.text or view.brief)(_shown(view, rows)), strict=True):
-        shown = {"id": row.id, "group": row.group, "gt_label": row.gt_label, "text": text}
-        by_group.setdefault(row.group, []).append(shown)
+    shown = _shown(view, rows)
+    truth = [row.gt_label for row in rows] if view.truth is None else shown[view.truth]
+    name = "gt_label" if view.truth is None else view.truth
+    for row, text, label in zip(rows, (view.text or view.brief)(shown), truth, strict=True):
+        example = {"id": row.id, "group": row.group, name: label, "text": text}
+        by_group.setdefault(row.group, []).append(example)
     examples = [example for group in islice(by_group.values(), n_groups) for example in group]
     if as_json:
         json.dump(examples, sys.stdout, indent=1, ensure_ascii=False)
         sys.stdout.write("\n")
         return
     for example in examples:
-        console.print(f"label {example['gt_label']}, group {example['group'][:8]}", style="bold", highlight=False)
+        console.print(f"label {example[name]}, group {example['group'][:8]}", style="bold", highlight=False)
         # As it is: a line that is broken here would look like one that the model reads.
         console.print(f"{example['text']}\n", markup=False, highlight=False, soft_wrap=True)
 
@@ -64,7 +67,8 @@ def rows_to_label(config: GridConfig) -> pa.Table:
     about = {"split": [split for split, _ in rows], "id": [row.id for _, row in rows]}
     shown = _shown(view, [row for _, row in rows])
     # What is no text cannot stand in a table.
-    return pa.table({**about, **(shown if view.text else {view.things: view.brief(shown)})})
+    told = shown if view.text else {view.things: view.brief(shown)}
+    return pa.table({**about, **{name: values for name, values in told.items() if name != view.truth}})
 
 
 def _shown(view: View, rows: Sequence[Row]) -> dict[str, list[Any]]:

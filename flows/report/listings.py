@@ -14,6 +14,8 @@ from flows.plan.learners import LEARNERS
 from flows.plan.supervisors.supervisor import SUPERVISORS
 from w2s_core.config import AdaptConfig, Frozen
 from w2s_core.data.datasets import DATASETS
+from w2s_core.debate.debaters.debater import DEBATERS
+from w2s_core.debate.protocol import protocol_names, read_protocol
 from w2s_core.methods.ensembles import WAYS
 from w2s_core.methods.losses import LOSSES
 from w2s_core.methods.mistakes import STRUCTURES
@@ -81,14 +83,21 @@ def methods_table() -> pa.Table:
 
 
 def supervisors_table() -> pa.Table:
-    """One row per kind of supervisor, way to combine an ensemble, and structure of errors; columns as of methods."""
-    return _parts_table(
+    """One row per kind of supervisor and what it may name, such as a way to combine; columns as of methods."""
+    parts = _parts_table(
         {
             "kind": {name: SUPERVISORS.get(name).spec for name in SUPERVISORS},
             "by": {name: WAYS.get(name).params for name in WAYS},
+            "debater": {name: DEBATERS.get(name).params for name in DEBATERS},
             "errors": {name: STRUCTURES.get(name).params for name in STRUCTURES},
         }
     )
+    read = {name: read_protocol(name) for name in protocol_names()}
+    protocols = [
+        {"part": "protocol", "name": name, "what": said.about, "settings": f"n_turns = {said.n_turns}", "source": None}
+        for name, said in read.items()
+    ]
+    return pa.concat_tables([parts, pa.Table.from_pylist(protocols, parts.schema)])
 
 
 def _parts_table(parts: Parts) -> pa.Table:

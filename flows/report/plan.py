@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from rich.console import Console
 
 from artifacts.identity.keys import JSON
 from flows.plan.compare import Plan, Planned, Status
-from flows.plan.graph import FromPath
+from flows.plan.graph import FromNode, FromPath, Node
+from flows.plan.supervisors.debate import n_rows
 from w2s_core.data.datasets import DATASETS
 from w2s_core.data.sources import mapped_labels
+from w2s_core.debate.debaters.debater import DEBATERS
 from w2s_core.stages import STAGES
 
 CAUSES = {
@@ -89,13 +92,32 @@ def _datasets(plan: Plan) -> str:
 
 def _notes(plan: Plan) -> list[str]:
     """Lines on what is to be reused, and on folders whose classes are mapped when they are read."""
-    lines = list(plan.other_versions)
+    lines = [*plan.other_versions, *asked_elsewhere([entry.node for entry in plan.pending])]
     for node in plan.graph.nodes.values():
         if node.stage == "prepare" and node.params["source"]["kind"] == "folder":
             name = str(node.labels["dataset"])
             files = {input: source.path for input, source in node.inputs.items() if isinstance(source, FromPath)}
             lines += [f"{name}: {note}" for note in mapped_labels(node.params, files, DATASETS.get(name).columns)]
     return lines
+
+
+def asked_elsewhere(pending: Sequence[Node]) -> list[str]:
+    """What servers would be asked for, each in a line; a run that was stopped asks for what is left of that only."""
+    n_turns: Counter[str] = Counter()
+    n_tokens: Counter[str] = Counter()
+    for node in pending:
+        if node.stage != "transcripts":
+            continue
+        debater = node.params["debater"]
+        if whom := DEBATERS.get(debater["kind"]).asks:
+            rows = node.inputs["rows"]
+            assert isinstance(rows, FromNode)
+            n = n_rows(rows.node.params["data"], rows.output) * node.params["n_turns"]
+            n_turns[whom.format(**debater)] += n
+            n_tokens[whom.format(**debater)] += n * debater["max_tokens"]
+    return [
+        f"asks {whom} for {n:,} turns, of at most {n_tokens[whom]:,} tokens together" for whom, n in n_turns.items()
+    ]
 
 
 def _reasons(pending: list[Planned]) -> list[str]:

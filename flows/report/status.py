@@ -74,20 +74,17 @@ def explain_node(console: Console, home: Home, wanted: str, *, as_json: bool) ->
     Args:
         console: where to print.
         home: the project.
-        wanted: the start of a node id or key, or words that its name holds.
+        wanted: the start of a node id or key.
         as_json: print the manifest as JSON instead.
 
     Raises:
         UsageError: no such node, or several.
     """
     store = home.open_store()
-    found = [m for m in store.manifests() if m.node.startswith(wanted) or m.key.startswith(wanted)]
+    found = versions(store, wanted)
     if not found:
         _explain_unbuilt(console, store, wanted)
         return
-    found.sort(key=lambda m: m.timings.get("started", ""))
-    if len({manifest.node for manifest in found}) > 1:
-        raise UsageError(f"{wanted!r} is the start of {len(found)} nodes; give more digits")
     last = found[-1]
     if as_json:
         from artifacts.store.manifest import dump
@@ -95,6 +92,19 @@ def explain_node(console: Console, home: Home, wanted: str, *, as_json: bool) ->
         sys.stdout.write(dump(last))
         return
     _print_manifest(console, store, last, n_versions=len(found))
+
+
+def versions(store: Store, wanted: str) -> list[Manifest]:
+    """All artifacts of the one node whose id, or a key, starts with ``wanted``, the latest last; [] if there is none.
+
+    Raises:
+        UsageError: it is the start of several.
+    """
+    found = [m for m in store.manifests() if m.node.startswith(wanted) or m.key.startswith(wanted)]
+    n_nodes = len({manifest.node for manifest in found})
+    if n_nodes > 1:
+        raise UsageError(f"{wanted!r} is the start of {n_nodes} nodes; give more digits")
+    return sorted(found, key=lambda m: m.timings.get("started", ""))
 
 
 def _explain_unbuilt(console: Console, store: Store, wanted: str) -> None:

@@ -12,7 +12,10 @@ from artifacts.errors import UsageError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMATS = ("table", "csv", "json", "parquet")
+PAPERS = {"markdown": "github", "latex": "latex_booktabs"}
+"""Formats of tables for documents, and what tabulate calls them; LaTeX wants the package booktabs."""
+
+FORMATS = ("table", "csv", "json", "parquet", *PAPERS)
 
 HEADINGS = {
     "weak_acc": "weak acc",
@@ -24,12 +27,29 @@ HEADINGS = {
     "interval_of": "95 % of",
     "near_chance": "near chance",
     "median_pgr": "median PGR",
+    "median_pgr_low": "median from",
+    "median_pgr_high": "median to",
     "mean_pgr": "mean PGR",
+    "mean_pgr_low": "mean from",
+    "mean_pgr_high": "mean to",
+    "n_items": "items",
     "n_seeds": "seeds",
+    "n_datasets": "datasets",
     "n_pairs": "pairs",
     "n_flagged": "flagged",
     "rows_in": "rows in",
     "class_1": "class 1",
+    "difference_low": "from",
+    "difference_high": "to",
+    "median_difference": "median",
+    "median_difference_low": "median from",
+    "median_difference_high": "median to",
+    "n_better": "better",
+    "n_worse": "worse",
+    "wilcoxon_p": "Wilcoxon p",
+    "sign_p": "sign p",
+    "wilcoxon_holm": "Wilcoxon, Holm",
+    "sign_holm": "sign, Holm",
     "n_fail": "fails",
     "n_warn": "warnings",
 }
@@ -46,8 +66,13 @@ FRACTIONS = (
     "agreement_right",
     "agreement_wrong",
     "agreement",
+    "difference",
+    "median_difference",
 )
-"""Columns with three decimals, as all that end in ``_acc``; PGRs have two, other numbers six digits."""
+"""Columns with three decimals, as all that end in ``_acc`` and their ends; PGRs have two, other numbers six digits."""
+
+P_VALUES = ("_p", "_holm")
+"""Ends of the names of columns with three digits."""
 
 MISSING = "–"
 
@@ -96,9 +121,25 @@ def _write(table: pa.Table, format: str, title: str | None, stream: IO[bytes]) -
         _print(table, title, text)
         stream.write(text.getvalue().encode())
         return
+    if format in PAPERS:
+        stream.write(_for_paper(table, PAPERS[format]).encode())
+        return
     from artifacts.results.query import write
 
     write(table, format, stream)
+
+
+def _for_paper(table: pa.Table, form: str) -> str:
+    """With the headings and numbers that people read in a terminal; markup in values is escaped where it would act."""
+    from tabulate import tabulate
+
+    escape = (lambda text: text.replace("|", "\\|").replace("\n", " ")) if form == "github" else str
+    columns = zip(table.column_names, table.columns, strict=True)
+    cells = [[escape(cell(name, value)) for value in column.to_pylist()] for name, column in columns]
+    align = ["right" if _is_number(column.type) else "left" for column in table.columns]
+    headings = [HEADINGS.get(name, name) for name in table.column_names]
+    rows = list(zip(*cells, strict=True))
+    return f"{tabulate(rows, headings, tablefmt=form, disable_numparse=True, colalign=align if rows else None)}\n"
 
 
 def _print(table: pa.Table, title: str | None, stream: IO[str]) -> None:
@@ -160,6 +201,8 @@ def cell(name: str, value: Any) -> str:
         return str(value)
     if "pgr" in name.lower():
         return f"{value:.2f}"
-    if name in FRACTIONS or name.endswith("_acc"):
+    if name.removesuffix("_low").removesuffix("_high") in FRACTIONS or name.endswith("_acc"):
         return f"{value:.3f}"
+    if name.endswith(P_VALUES):
+        return f"{value:.3g}"
     return f"{value:.6g}"

@@ -6,7 +6,6 @@ down, so that children leave no grids behind. Neither has more task runs than th
 
 from __future__ import annotations
 
-import logging
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -33,12 +32,10 @@ from flows.run.drain import Report
 from flows.run.grid import TaskRuns, counts_told, executing, final_state, nothing_to_do
 from flows.run.orphans import crash_orphans
 from flows.run.session import Session
-from flows.run.shown import Progress, show_audits, show_figures, show_plan, show_table
+from flows.run.shown import Logger, Progress, show_audits, show_figures, show_plan, show_report, show_table
 from flows.run.states import leave_out_tracebacks, run_name, told, typed_name
 from tasks.clusters.cluster import Cluster
 from tasks.stages import Threads
-
-Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 REPORT: ContextVar[Report | None] = ContextVar("report", default=None)
 """Where a child in the parent's process reports its nodes."""
@@ -89,6 +86,8 @@ def run_by_dataset(grid: GridForm) -> State[Any]:
         if (changed := session.changed) is not None:
             logger.warning("%s", changed)
         if not session.plan.pending and session.record_fresh():
+            if session.plan.graph.pairs:
+                show_report(home, session.config.name, logger)
             return Completed(message=nothing_to_do(session.plan))
         logger.info("%s of %s stages to run", len(session.plan.pending), len(session.plan.planned))
         show_plan(session.plan)
@@ -124,6 +123,7 @@ def _run(session: Session, logger: Logger) -> State[Any]:
                 show_figures(session.home, name, "figures")
             except W2sError as error:  # the grid is no less done
                 logger.warning("%s", error)
+            show_report(session.home, name, logger)
     return _final_state(session, progress, undone)
 
 
@@ -163,10 +163,14 @@ def _pending(session: Session) -> Counter[str]:
 def _children(
     session: Session, datasets: list[str], runner: Threads | Cluster, progress: Progress, logger: Logger
 ) -> Children:
+    def tick() -> None:
+        progress.show()
+        session.look_for_news()
+
     if work_pool() is not None:
-        return run_on_workers(session.config, datasets, logger, progress.show)
+        return run_on_workers(session.config, datasets, logger, tick)
     REPORT.set(progress)
-    return run_here(datasets, lambda dataset: _run_child(session, dataset), runner, progress.show)
+    return run_here(datasets, lambda dataset: _run_child(session, dataset), runner, tick)
 
 
 def _counts(state: State[Any], n_before: int, n_after: int) -> dict[str, int]:

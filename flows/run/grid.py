@@ -18,6 +18,7 @@ from typing import Any
 import prefect
 from prefect import flow
 from prefect.futures import PrefectFuture
+from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Completed, Failed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 
@@ -29,7 +30,7 @@ from flows.plan.grid import GridConfig
 from flows.run.drain import Ended, Order, Outcome
 from flows.run.orphans import crash_orphans
 from flows.run.session import Session
-from flows.run.shown import show_audits, show_plan
+from flows.run.shown import show_audits, show_plan, show_report
 from flows.run.states import run_name, typed_name
 from tasks.clusters.cluster import Cluster, open_cluster
 from tasks.devices import this_machine
@@ -75,7 +76,10 @@ def run_grid(config: GridConfig, home: str | None = None) -> State[Any]:
     folder = Home(Path(home)) if home is not None else Home.from_environment()
     crash_orphans()
     session = planned() or Session.open(config, folder)
+    name = session.config.name
     if not session.plan.pending and session.record_fresh():
+        if session.plan.graph.pairs:
+            show_report(folder, name, get_run_logger())
         return Completed(message=nothing_to_do(session.plan))
     show_plan(session.plan)
     try:
@@ -84,6 +88,8 @@ def run_grid(config: GridConfig, home: str | None = None) -> State[Any]:
     except Stopped as error:
         return Cancelled(message=str(error))
     show_audits(session.audits)
+    if session.plan.graph.pairs:
+        show_report(folder, name, get_run_logger())
     return final_state(session.plan, outcome)
 
 

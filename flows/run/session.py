@@ -5,6 +5,8 @@ Light: imports no torch and no Prefect, so that a grid with nothing to do is ans
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +19,7 @@ from artifacts.store.contract import SWEEPING, Store, outlast_gc
 from artifacts.store.grid_runs import GridNode, GridRun, State
 from artifacts.store.grids import Grids, OpenRun
 from artifacts.store.manifest import Manifest
-from artifacts.waiting import NOW
+from artifacts.waiting import NOW, STOP
 from flows.home import Home, output_kinds
 from flows.plan.compare import Keys, Plan, Status, make_plan
 from flows.plan.graph import Node
@@ -26,6 +28,7 @@ from flows.plan.made import Made
 from flows.plan.naming import difference
 from flows.plan.resolve import resolve
 from flows.run.drain import Drain, Outcome, Report, Submit
+from flows.run.landings import MOST_SHARE, PAUSE_S, Landings
 from tasks import PACKAGE
 from w2s_core.stages import STAGES
 
@@ -50,6 +53,8 @@ class Session:
     listeners: list[Report] = field(default_factory=list)
     outcome: Outcome | None = None
     made: Mapping[str, Made] = field(default_factory=dict)
+    _landings: Landings | None = None
+    _next_look: float = 0.0
 
     @classmethod
     def open(
@@ -94,7 +99,7 @@ class Session:
 
     @contextmanager
     def recorded(self) -> Iterator[Callable[[], None]]:
-        """Write a run down, from beginning to end: grid file, retention, results.
+        """Write a run down, from beginning to end: grid file, retention, results; the results also while it goes on.
 
         What the plan counts as done may have gone before the grid file kept it; then ``plan`` is another.
 
@@ -107,19 +112,36 @@ class Session:
         self.made = self._done()
         open_run = self.grids.start(self._record(self.made))
 
-        def update() -> None:
-            open_run.update(self._record(self.made))
-            self._rebuild()
+        def update(stop: threading.Event = STOP) -> None:
+            with one_at_a_time:
+                open_run.update(self._record(self.made))
+                self._rebuild(stop)
 
         state: State = "interrupted"
+        one_at_a_time = threading.Lock()
         try:
             self._make_sure()
-            yield update
+            with Landings(update) as landings:
+                self._landings, self._next_look = landings, time.monotonic() + PAUSE_S
+                yield update
             state = "complete" if self.made.keys() == self.plan.graph.nodes.keys() else "failed"
         finally:
+            self._landings = None
             self._evict(self.made, open_run)
             open_run.finish(self._record(self.made), state)
             self._rebuild()
+
+    def look_for_news(self) -> None:
+        """Have land what others made for this run, while it goes on; looks now and then, however often it is called."""
+        began = time.monotonic()
+        if self._landings is None or began < self._next_look:
+            return
+        before = self.made
+        self.look_again()
+        if self.made != before:
+            self._landings.tell()
+        now = time.monotonic()
+        self._next_look = now + max(PAUSE_S, (now - began) / MOST_SHARE)
 
     def look_again(self) -> None:
         """Plan anew, with the code and the inputs of before: others may have made what was missing."""
@@ -241,15 +263,17 @@ class Session:
                 for output in models:
                     self.store.evict(made.stage, made.key, output)
 
-    def _rebuild(self) -> None:
+    def _rebuild(self, stop: threading.Event = STOP) -> None:
         from artifacts.results.build import build  # needs DuckDB, which a plan does not load
 
         try:
-            build(self.store, self.home.results, output_kinds)
+            build(self.store, self.home.results, output_kinds, stop=stop)
         except (MissingArtifact, CorruptArtifact):
             # ``gc`` may have removed what no grid needs after it was listed; what is broken is so the second time, too.
-            build(self.store, self.home.results, output_kinds)
+            build(self.store, self.home.results, output_kinds, stop=stop)
 
     def _report(self, *report: Any) -> None:
+        if self._landings is not None and report[0] in ("ran", "reused"):
+            self._landings.tell()
         for listener in self.listeners:
             listener(*report)

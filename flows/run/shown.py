@@ -6,6 +6,8 @@ Everything here is a copy for people; what is true is in the store and in ``resu
 from __future__ import annotations
 
 import base64
+import logging
+import os
 import re
 import socket
 import threading
@@ -22,16 +24,20 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
+from artifacts.errors import W2sError
 from artifacts.identity.keys import JSON
 from artifacts.store.manifest import Manifest
 from flows.home import Home
 from flows.plan.compare import Plan, Planned, Status
 from flows.plan.graph import Node
-from flows.report.figures import write_figures
+from flows.report.figures import SMALL, write_figures
+from flows.report.page.page import fresh_page
 from flows.report.tables import HEADINGS, cell
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 MOST_ROWS = 1_000
 """Of a table of nodes: the UI shows no more at once, and the server keeps every row of every run."""
@@ -88,13 +94,30 @@ def show_figures(home: Home, grid: str, key: str) -> None:
     Raises:
         UsageError: there is nothing to draw, or the files cannot be written.
     """
-    written = write_figures(home.results, grid, home.figures(grid))
+    written = write_figures(home.results, grid, home.figures(grid), SMALL)
     lines = [f"In `{home.figures(grid)}` on {socket.gethostname()}: {', '.join(path.name for path in written)}."]
     for path in written:
         if path.suffix == ".png":
             image = base64.b64encode(path.read_bytes()).decode()
             lines.append(f"![{path.stem} of {grid}](data:image/png;base64,{image})")
     create_markdown_artifact("\n\n".join(lines), key=artifact_key(key), description=f"Figures, grid {grid}")
+
+
+def show_report(home: Home, grid: str, logger: Logger) -> None:
+    """Where the page of a grid's results is, which is written if it is older than they are; where it cannot be, why."""
+    try:
+        path = fresh_page(home, grid)
+    except W2sError as error:  # the grid is no less done
+        logger.warning("no report: %s", error)
+        return
+    place = f"`{path}` on {socket.gethostname()}"
+    # The server of a home serves its pages; another knows nothing of them.
+    is_served = os.environ.get("PREFECT_HOME") == str(home.root / "prefect")
+    create_markdown_artifact(
+        f"[Results of {grid}](/report/{grid}), {place}" if is_served else f"Results of {grid}: {place}",
+        key=artifact_key(f"{grid} report"),
+        description=f"Charts, tables and what made them, grid {grid}",
+    )
 
 
 def artifact_key(name: str) -> str:

@@ -55,6 +55,22 @@ def end_unused() -> None:
         os.killpg(0, signal.SIGKILL)
 
 
+def serve_reports() -> None:
+    """From now on, Prefect's application has the pages of results, too, for those who know its password."""
+    from prefect.server.api import server
+
+    from flows.serve.reports import routes
+
+    create, pages = server.create_app, routes(Path.cwd().parent, os.environ["PREFECT_SERVER_API_AUTH_STRING"])
+
+    def create_app(*arguments: Any, **options: Any) -> Any:
+        app = create(*arguments, **options)
+        app.router.routes[:0] = pages
+        return app
+
+    server.create_app = create_app
+
+
 def _take(file: IO[str]) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -74,6 +90,7 @@ def main() -> None:
     from prefect.cli import app
 
     take_turns()
+    serve_reports()
     threading.Thread(target=end_unused, name="unused", daemon=True).start()
     app()
 

@@ -346,6 +346,8 @@ def _start(folder: Path, path: Path, port: int) -> None:
         # What it leaves out is reported for its clients.
         **past_proxies(_own_environment(folder), lambda line: None),
         **LOGGED,
+        # It serves our pages, too, wherever this program was started from.
+        "PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path),
         "PREFECT_SERVER_API_HOST": "127.0.0.1",
         "PREFECT_SERVER_API_PORT": str(port),
         "PREFECT_SERVER_UI_API_URL": f"http://127.0.0.1:{port}/api",

@@ -69,6 +69,7 @@ def up(home: Home, console: Console, port: int | None) -> None:
 def _announce(server: Server, say: Report) -> None:
     say(f"Prefect UI: {server.ui_url}")
     if server.folder is not None:
+        say(f"results: {server.ui_url}/report")
         say(f"log in with what is in {server.folder / 'auth'}")
     say("Ctrl-C stops the server, and the runs that it has started")
 

@@ -109,7 +109,8 @@ class DiskCheckpoints:
         return is_written and self._asked >= max(self._next, self._rested)
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write in the background; a failure is a line in the log."""
+        """Write in the background, after what is being written; a failure is a line in the log."""
+        self.wait()
         now = time.monotonic()
         self._next = now + max(EVERY_S, (now - self._asked) / MOST_TIME)
         values = {

@@ -31,10 +31,14 @@ from tasks.slots import holding
 from tasks.workers.checkpoints import checkpoint_folder
 from tasks.workers.entry import check_code, run_watched
 from tasks.workers.isolated import run_isolated
+from tasks.workers.kept import Kept
 from tasks.workers.watch import NodeWatch, write_curve
 
 RECORDED = ("torch", "transformers", "datasets", "pyarrow", "numpy", "peft", "accelerate")
 """Libraries whose version every manifest holds."""
+
+KEPT = Kept()
+"""What the stages of this process share."""
 
 
 def run_order(job: Mapping[str, JSON]) -> dict[str, JSON]:
@@ -66,7 +70,9 @@ def run_order(job: Mapping[str, JSON]) -> dict[str, JSON]:
             if is_isolated:
                 result = run_isolated(job, inputs, draft, n_devices)
             else:
-                result = run_watched(order, inputs, draft, NodeWatch(order, home, job["device"], job["runtime"]))
+                result = run_watched(
+                    order, inputs, draft, NodeWatch(order, home, job["device"], job["runtime"], kept=KEPT)
+                )
         write_curve(result.curve, draft / CURVE)
         seconds = result.seconds_before + time.perf_counter() - clock
         check_code(order, Sources.on_disk(PACKAGE), "on disk")

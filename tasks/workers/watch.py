@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,13 +15,20 @@ import pyarrow.parquet as pq
 from artifacts import files
 from artifacts.identity.keys import JSON
 from tasks.workers.checkpoints import DiskCheckpoints, checkpoint_folder
+from tasks.workers.kept import Kept
 from tasks.workers.trackers import Trackers
+from w2s_core.watch import Asking
+
+if TYPE_CHECKING:
+    from w2s_core.data.tokens import Tokens
+    from w2s_core.models.classifier import Classifier
 
 ROUNDING = ("micro_tokens", "gradient_checkpointing")
 """Runtime knobs on which the last bits of a training may depend."""
 
 
-PROGRESS_EVERY_S = 0.5
+PROGRESS_EVERY_S = 1.0
+"""Each takes some milliseconds of the disk, as a rename over a file does."""
 
 
 class NodeWatch:
@@ -32,11 +40,23 @@ class NodeWatch:
         device: ``"cpu"`` or ``"cuda"``.
         runtime: fields of a ``RuntimeConfig``.
         n_devices: how many processes train together; where there are several, no checkpoints are kept.
+        kept: what is handed from stage to stage in this process, if it runs several.
     """
 
     def __init__(
-        self, order: Mapping[str, JSON], home: Path, device: str, runtime: Mapping[str, JSON], n_devices: int = 1
+        self,
+        order: Mapping[str, JSON],
+        home: Path,
+        device: str,
+        runtime: Mapping[str, JSON],
+        n_devices: int = 1,
+        kept: Kept | None = None,
     ) -> None:
+        self._digests = {name: entry["digest"] for name, entry in order["inputs"].items()}
+        self._kept = kept
+        self.keeps_tokens = kept is not None
+        if kept is not None:
+            kept.begin(self._digests.values())
         self.device = device
         self.n_devices = n_devices
         self.micro_tokens: int = runtime["micro_tokens"]
@@ -44,6 +64,7 @@ class NodeWatch:
         self.scratch = home / "cache" / "scratch"
         files.make_folder(self.scratch)
         self.eval_at: list[float] = runtime["eval_at"]
+        self.asking = Asking(runtime["requests"], runtime["request_timeout_s"], runtime["request_patience_s"])
         self.rows: list[dict[str, float]] = []
         self._trackers = Trackers(
             runtime["trackers"], home / "logs" / "trackers", run=order["name"], device=device, say=self.say
@@ -62,6 +83,14 @@ class NodeWatch:
         self._file = progress_dir(home) / f"{order['key']}.json"
         self._written = 0.0
         self._told = time.monotonic()
+
+    def tokens(self, key: Hashable, make: Callable[[], Tokens]) -> Tokens:
+        """See ``w2s_core.watch.Watch``."""
+        return make() if self._kept is None else self._kept.tokens(key, make)
+
+    def model(self, name: str, make: Callable[[], Classifier]) -> Classifier:
+        """See ``w2s_core.watch.Watch``; of an input, the digest counts."""
+        return make() if self._kept is None else self._kept.model(self._digests[name], make)
 
     def progress(self, done: int, total: int, unit: str) -> None:
         """Write how far the stage is, at a readable rate."""
@@ -97,6 +126,10 @@ class NodeWatch:
         """Write to the worker's log."""
         print(f"{self._about['name']}: {line}", flush=True)
 
+    def secret(self, name: str) -> str | None:
+        """A variable of this process' environment."""
+        return os.environ.get(name) or None
+
     @property
     def seconds_before(self) -> float:
         """What the stage took until the checkpoint that it went on from."""
@@ -106,6 +139,8 @@ class NodeWatch:
         """Forget the progress, and finish what is being written; the stage is over."""
         if self.checkpoints is not None:
             self.checkpoints.wait()
+        if self._kept is not None:
+            self._kept.end()
         self._trackers.close()
         self._file.unlink(missing_ok=True)
 

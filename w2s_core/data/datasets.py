@@ -103,6 +103,27 @@ class Picture(NamedTuple):
         return (self.image,)
 
 
+class TextExample(NamedTuple):
+    """A prompt with the text that is its answer. The model reads the prompt and goes on."""
+
+    prompt: str
+    """A model with a short context drops its beginning."""
+    answer: str
+    """Never truncated."""
+    group: str
+    about: str = ""
+    """What the form of the answers has to know of the example."""
+    candidate: str = ""
+    also: str = ""
+    gt_label: int = 0
+    """There are no classes: the truth is the answer."""
+
+    @property
+    def shown(self) -> tuple[str, str, str]:
+        """See ``Formatted``."""
+        return self.prompt, self.answer, self.about
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
     """Kind of a column that says a class or which answer is right, by whatever a file writes for that."""
@@ -146,6 +167,8 @@ class Dataset:
     """What an example of it is; see ``w2s_core.settings``."""
     n_classes: int | None = 2
     """None: as many as the source has names for."""
+    form: str | None = None
+    """The normal form of answers that are texts; see ``w2s_core.data.forms``. None: examples are of classes."""
     columns: Mapping[str, Kind]
     """The columns that ``format`` reads, with the kind of their values. Together they identify a row."""
     format: Callable[[RawRow, Draw], Sequence[Formatted]]
@@ -168,6 +191,11 @@ class Dataset:
         labels = [kind for kind in self.columns.values() if isinstance(kind, Label)]
         return any(not label.names and not label.is_binary for label in labels)
 
+    @property
+    def asked(self) -> dict[str, str]:
+        """What every stage of it knows, as parameters: of which setting its rows are, and the form of their answers."""
+        return {"setting": self.setting, **({"form": self.form} if self.form else {})}
+
 
 DATASETS: Registry[Dataset] = Registry(
     "dataset",
@@ -178,6 +206,8 @@ DATASETS: Registry[Dataset] = Registry(
         "w2s_core.data.nlp.choices",
         "w2s_core.data.preferences",
         "w2s_core.data.pictures",
+        "w2s_core.data.arithmetic",
+        "w2s_core.data.moves",
     ),
 )
 

@@ -36,6 +36,8 @@ class Tokens:
     """Examples that lost their beginning."""
     n_views: int = 1
     """V."""
+    n_asked: np.ndarray | None = None
+    """[N] int64, how many tokens of each example come before its answer; None: it has none."""
     longest: np.ndarray = field(init=False)
     """[N] int64, tokens of the longest sequence of each example."""
 
@@ -114,6 +116,47 @@ def tokenize(
         ids = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.int32)
     offsets = np.concatenate([[0], lengths.ravel().cumsum()])
     return Tokens(ids, offsets, n_truncated, len(whole))
+
+
+def tokenize_answers(
+    rows: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int, scratch: Path, longest_answer: int
+) -> Tokens:
+    """Tokenize what rows show as ``prompt``, and after a space as ``answer``, which the end of text follows.
+
+    A sequence begins as a text does. Where it does not fit with the longest answer in the place of its own, the prompt
+    loses its beginning: what is left of it says nothing of the answer, and any other can follow. A longer answer, such
+    as a supervisor gives that does not end, loses its own end.
+
+    Args:
+        longest_answer: in tokens, the end of text among them.
+
+    Raises:
+        DataError: the tokenizer has no end of text, or the longest answer leaves no room for a token before it.
+    """
+    if tokenizer.eos_token_id is None:
+        raise DataError("the model's tokenizer has no end of text, without which an answer does not end")
+    prefix, _ = _special_tokens(tokenizer)
+    if (least := max(len(prefix), 1) + longest_answer) > max_length:
+        raise DataError(f"answers take up to {longest_answer} tokens; raise the model's max_length to {least} or more")
+    n_asked, lengths = np.empty(len(rows), np.int64), np.empty(len(rows), np.int64)
+    n_truncated = row = 0
+    with tempfile.TemporaryFile(dir=scratch) as file:
+        for shown in rows.shown():
+            prompts = _encode(tokenizer, shown["prompt"])
+            answers = _encode(tokenizer, [f" {answer}" for answer in shown["answer"]])
+            for prompt, answer in zip(prompts, answers, strict=True):
+                room = max_length - len(prefix) - longest_answer
+                kept = prompt[max(len(prompt) - room, 0) :] if room > 0 else []
+                said = answer[: longest_answer - 1]
+                # Where nothing else is before an answer, the end of another text is.
+                asked = [*prefix, *kept] or [tokenizer.eos_token_id]
+                file.write(np.array([*asked, *said, tokenizer.eos_token_id], np.int32).tobytes())
+                n_asked[row], lengths[row] = len(asked), len(asked) + len(said) + 1
+                n_truncated += len(kept) < len(prompt) or len(said) < len(answer)
+                row += 1
+        file.flush()
+        ids = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.int32)
+    return Tokens(ids, np.concatenate([[0], lengths.cumsum()]), n_truncated, n_asked=n_asked)
 
 
 def _encode(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:

@@ -151,12 +151,13 @@ def _split_checks(split: str, rows: list[Row], n_classes: int, view: View) -> It
     larger = max(sorted(counts), key=counts.__getitem__)
     majority = counts[larger] / len(rows)
     yield Check(split, "rows", len(rows))
-    if n_classes == 2:
+    if n_classes <= 2:
         yield Check(split, "class_1", counts[1] / len(rows))
     else:
         yield Check(split, "classes", len(counts))
     detail = f"{majority:.1%} of the examples are of class {larger}"
-    yield judged(split, "majority", majority, MAJORITY, detail)
+    if n_classes > 1:
+        yield judged(split, "majority", majority, MAJORITY, detail)
     groups = Counter(row.group for row in rows)
     yield Check(split, "groups", len(groups))
     yield Check(split, "rows_per_group.mean", len(rows) / len(groups))

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from w2s_core.data.given import read_given
 from w2s_core.data.rows import (
     each,
     read_features,
@@ -23,11 +22,12 @@ from w2s_core.data.rows import (
     read_weights,
     write_weak_probs,
 )
-from w2s_core.entries.predict import write_score
+from w2s_core.debate.measures import by_side
+from w2s_core.debate.texts import read_texts
 from w2s_core.methods.ensembles import WAYS
 from w2s_core.methods.treatments import TREATMENTS, Treatment
 from w2s_core.metrics import accuracy, as_held, by_class, disagreement, label_quality
-from w2s_core.settings.setting import VIEWS, View
+from w2s_core.settings.setting import SETTINGS, VIEWS, View
 from w2s_core.stages import LABELLED, TREATED
 from w2s_core.watch import Watch
 
@@ -124,17 +124,25 @@ def combined(
 def import_labels(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Watch) -> dict[str, Any]:
     """Labels from a file of the user's, which has to hold those of all prepared rows and of no others."""
     rows = {split: read_rows(inputs[split]) for split in LABELLED}
-    view = VIEWS.get(params["setting"])
-    given = read_given(inputs["file"], {split: rows[split].ids for split in LABELLED}, params.get("n_classes", 2))
+    answers, view = SETTINGS.get(params["setting"]).answers(params), VIEWS.get(params["setting"])
+    given = answers.given(inputs["file"], rows)
     quality: dict[str, Any] = {}
     for split in LABELLED:
-        write_weak_probs(out / f"{split}.parquet", rows[split].ids, given[split])
-        quality |= label_quality(given[split], rows[split].gt_labels, list(each(rows[split], view.lure)), split)
+        answers.write(out / f"{split}.parquet", rows[split].ids, given[split])
+        quality |= answers.quality(given[split], rows[split], view.lure, split)
     return quality
 
 
 def judge(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Watch) -> dict[str, Any]:
-    """Compare a supervisor's labels of the test split with ground truth, as ``score`` does a model's answers."""
+    """Compare a supervisor's labels of the test split with ground truth, as ``score`` does a model's answers.
+
+    With ``texts``, what he was told about these rows, also by who of those who told him had the truth on his side.
+    """
     rows = read_rows(inputs["test"])
-    probs = read_weak_probs(inputs["labels"], rows.ids)
-    return write_score(out, rows, read_groups(inputs["test"]), probs, VIEWS.get(params["setting"]))
+    answers, view = SETTINGS.get(params["setting"]).answers(params), VIEWS.get(params["setting"])
+    said = answers.read(inputs["labels"], rows.ids)
+    quality = answers.score(out / "predictions.parquet", rows, read_groups(inputs["test"]), said, view.metrics)
+    if "texts" in inputs:
+        turns = read_texts(inputs["texts"], rows.ids)
+        quality |= by_side(answers.is_right(said, rows), rows.gt_labels, [turns[id] for id in rows.ids])
+    return quality

@@ -97,8 +97,8 @@ def prepare(params: Mapping[str, Any], inputs: Mapping[str, Path], out: Path, wa
 def collect(params: Mapping[str, Any], inputs: Mapping[str, Path]) -> Collected:
     """Everything of ``prepare`` but writing; same arguments, same errors."""
     name, seed, data = params["dataset"], params["data_seed"], params["data"]
-    n_classes = params.get("n_classes", 2)
     dataset, view = DATASETS.get(name), VIEWS.get(params["setting"])
+    n_classes = params.get("n_classes", view.n_classes)
     told: list[tuple[str, str, str]] = []
     raw = SOURCES.get(params["source"]["kind"])(params, inputs, dataset.columns, lambda *mapped: told.append(mapped))
     asked = {"train": data["n_train"] + data["n_validation"], "test": data["n_test"]}
@@ -128,7 +128,7 @@ def collect(params: Mapping[str, Any], inputs: Mapping[str, Path]) -> Collected:
 
     if n_classes == 2:
         train = _balanced(train, MAX_MAJORITY, dropped["train"])
-    if data["balance_test"]:
+    if n_classes > 1 and data["balance_test"]:
         test = _balanced(test, 1 / n_classes, dropped["test"])
     splits = {
         **_split_train(name, train, data, seed, n_classes),
@@ -168,7 +168,7 @@ def _examples(
         dropped["too_long"] += len(examples)
         return
     for example in examples:
-        n_classes = params.get("n_classes", 2)
+        n_classes = params.get("n_classes", view.n_classes)
         if not 0 <= example.gt_label < n_classes:
             raise DataError(
                 f"{where} has the label {example.gt_label}; "
@@ -197,14 +197,19 @@ def _draw(seed: int, content: str, n: int) -> int:
 
 
 def _named(n_classes: int) -> str:
-    return "0 and 1" if n_classes == 2 else f"0 to {n_classes - 1}"
+    return "0 and 1" if n_classes <= 2 else f"0 to {n_classes - 1}"
 
 
 def of_classes(rows: Sequence[Row], n_classes: int) -> dict[str, int]:
     """How many rows are of class 1; of more than two classes, how many classes there are among them."""
-    if n_classes == 2:
+    if n_classes <= 2:
         return {"positive": sum(row.gt_label for row in rows)}
     return {"classes": len({row.gt_label for row in rows})}
+
+
+def _wanted(n_classes: int) -> str:
+    """The labels of which there have to be rows, where there are classes."""
+    return "both labels, 0 and 1" if n_classes == 2 else f"several labels of {_named(n_classes)}"
 
 
 def _require_usable(
@@ -213,17 +218,16 @@ def _require_usable(
     if not rows:
         why = ", ".join(f"{reason.replace('_', ' ')} {n}" for reason, n in dropped.items() if n)
         found = f"all were dropped ({why})" if n_raw else "there is no row"
-        wanted = "both labels, 0 and 1" if n_classes == 2 else f"several labels of {_named(n_classes)}"
-        raise DataError(f"{name}: there must be {split} rows of {wanted}, but {found}")
-    _require_both_classes(name, split, rows, n_classes)
+        of_both = f" of {_wanted(n_classes)}" if n_classes > 1 else ""
+        raise DataError(f"{name}: there must be {split} rows{of_both}, but {found}")
+    _require_classes(name, split, rows, n_classes)
 
 
-def _require_both_classes(name: str, split: str, rows: Iterable[Row], n_classes: int) -> None:
+def _require_classes(name: str, split: str, rows: Iterable[Row], n_classes: int) -> None:
     counts = Counter(row.gt_label for row in rows)
-    if len(counts) < 2:
-        wanted = "both labels, 0 and 1" if n_classes == 2 else f"several labels of {_named(n_classes)}"
+    if len(counts) < min(n_classes, 2):
         found = f"all {counts.total()} have the label {min(counts)}" if counts else "there is none"
-        raise DataError(f"{name}: usable {split} rows must have {wanted}, but {found}")
+        raise DataError(f"{name}: usable {split} rows must have {_wanted(n_classes)}, but {found}")
 
 
 def _balanced(rows: list[Row], max_majority: float, dropped: Counter[str]) -> list[Row]:
@@ -266,7 +270,7 @@ def _split_train(name: str, rows: list[Row], data: Mapping[str, Any], seed: int,
         if data["allow_fewer"] and n_classes == 2:
             # Where large groups are all that is left, classes could not be chosen.
             table.rows = balanced(table.rows, MAX_MAJORITY)
-        _require_both_classes(name, split, table.rows, n_classes)
+        _require_classes(name, split, table.rows, n_classes)
     return splits
 
 

@@ -5,29 +5,41 @@ Only files in, files out; what it is shown is in ``w2s_core.methods.prompting``.
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from w2s_core.data.answers import after, texts
 from w2s_core.data.rows import each, only, read_rows, read_weak_probs, read_weights, write_weak_probs
 from w2s_core.errors import DataError
 from w2s_core.methods.prompting import CONTENT_FREE, Form, calibrated, chosen, shots
 from w2s_core.metrics import harden, label_quality
+from w2s_core.models.classifier import build
 from w2s_core.models.packing import longest_text
 from w2s_core.models.pretrained import language_model_of
-from w2s_core.settings.setting import VIEWS, View
+from w2s_core.settings.answers import Answers
+from w2s_core.settings.setting import SETTINGS, VIEWS, View
 from w2s_core.stages import LABELLED
 from w2s_core.training.asking import answer_tokens, ask
+from w2s_core.training.predict import predict
 from w2s_core.watch import Watch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+AS_IT_IS = {"init": "pretrained", "size": None, "pooling": "auto", "head": "zeros", "precision": "fp32", "lora": None}
+"""What of a ModelConfig a model is built with that is not trained."""
+
+
 def prompt(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Watch) -> dict[str, Any]:
-    """The mean, over draws of examples, of P(class 1) of each row of the splits that are labelled.
+    """What a model answers to each row of the splits that are labelled, over all draws of examples.
+
+    Of classes that is the mean of P(class 1). Where answers are texts, it goes on after the prompt, and the commonest
+    answer counts, of several the first; cue, answers and calibration are not asked of it.
 
     Args:
         params: ``setting``, ``model`` (``n_layers``, ``max_length`` and ``hub`` of a ModelConfig), ``prompt`` (``k``,
@@ -38,6 +50,8 @@ def prompt(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Wa
         out: gets the labels of each split.
         watch: hears of every pass.
     """
+    if SETTINGS.get(params["setting"]).decode is not None:
+        return _texts(params, inputs, out, watch)
     settings, view = params["prompt"], VIEWS.get(params["setting"])
     model, tokenizer = language_model_of(params["model"], inputs.get("base"))
     model = model.to(watch.device)
@@ -61,6 +75,41 @@ def prompt(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Wa
         write_weak_probs(out / f"{split}.parquet", rows[split].ids, probs[split])
         metrics |= label_quality(probs[split], rows[split].gt_labels, list(each(rows[split], view.lure)), split)
     return {**metrics, "n_truncated": n_cut}
+
+
+def _texts(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Watch) -> dict[str, Any]:
+    """The labels of a setting whose answers are texts."""
+    setting, view = SETTINGS.get(params["setting"]), VIEWS.get(params["setting"])
+    answers, classifier = setting.answers(params), build({**AS_IT_IS, **params["model"]}, inputs.get("base"), 0, None)
+    prefixes = _text_prefixes(params, inputs, answers)
+    metrics: dict[str, Any] = {"n_draws": len(prefixes)}
+    for split in LABELLED:
+        rows = read_rows(inputs[split])
+        said = [
+            answers.said(predict(setting, classifier, after(rows, prefix), watch), rows, classifier.tokenizer)
+            for prefix in prefixes
+        ]
+        labels = texts([Counter(of_row).most_common(1)[0][0] for of_row in zip(*said, strict=True)])
+        answers.write(out / f"{split}.parquet", rows.ids, labels)
+        metrics |= answers.quality(labels, rows, view.lure, split)
+    return metrics
+
+
+def _text_prefixes(params: dict[str, Any], inputs: dict[str, Path], answers: Answers) -> list[str]:
+    """As ``_prefixes``: prompts, each with its answer."""
+    settings = params["prompt"]
+    if "train" not in inputs:
+        return [""]
+    rows = read_rows(inputs["train"])
+    labels = answers.truth(rows)
+    if "labels" in inputs:
+        labels = answers.read(inputs["labels"], rows.ids)
+    shown = list(each(answers.lesson(rows, labels).rows, lambda some: zip(some["prompt"], some["answer"], strict=True)))
+    found = []
+    for draw in range(settings["draws"]):
+        picked = np.random.default_rng((params["seed"], draw)).permutation(len(shown))[: settings["k"]]
+        found.append("".join(f"{shown[i][0]} {shown[i][1]}\n\n" for i in picked))
+    return found
 
 
 def _answers(tokenizer: PreTrainedTokenizerBase, wanted: list[list[str]]) -> tuple[tuple[str, str], tuple[int, int]]:

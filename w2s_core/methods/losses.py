@@ -67,6 +67,9 @@ class Loss(NamedTuple):
     on their device, which checkpoints keep by name. Raises ``TrainingError`` where the loss is not defined."""
     most_classes: Callable[[Any], int | None] = any_number
     """Of labels for which it is defined, of its parameters; None: any number. A plan refuses it for more."""
+    needs: Literal["probabilities", "likelihood"] = "probabilities"
+    """What logits have to say: the probability of every class, or no more than that of the label's own answer, which
+    models of texts say, too."""
 
 
 LOSSES: Registry[Loss] = Registry("loss", param="loss.loss", modules=("w2s_core.methods.*",))
@@ -83,6 +86,11 @@ class OnLabels(Frozen):
     balance_batch: bool = Field(
         False, description="Shift the labels' log-odds by their mean in the batch, so that none prefers a class."
     )
+
+    @property
+    def changes_labels(self) -> bool:
+        """Whether the loss sees others than it is given, for which they have to be probabilities."""
+        return bool(self.smoothing) or self.balance_batch
 
 
 BALANCE_EPSILON = 1e-7
@@ -136,4 +144,4 @@ def xent(logits: Tensor, batch: Batch, params: Xent) -> Value:
     return Value(cross_entropy(logits, batch.targets), {})
 
 
-LOSSES.register("xent", Loss(xent, Xent))
+LOSSES.register("xent", Loss(xent, Xent, needs="likelihood"))

@@ -21,7 +21,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel, PreTrainedToken
 from w2s_core.errors import DataError
 from w2s_core.models.architecture import fuse_activations, keep_layers, pooling_of, resize
 from w2s_core.models.attention import PACKED, use_attention
-from w2s_core.models.heads import LabelTokens, load_head, make_head, save_head
+from w2s_core.models.heads import LabelTokens, load_head, make_head, make_lm_head, save_head
 from w2s_core.models.packing import is_packable, longest_text, on_device, packed_states, pool_packed
 from w2s_core.models.pretrained import able, isolated, read_backbone, read_tokenizer, readable
 
@@ -86,6 +86,34 @@ class Classifier(nn.Module):
             hidden = self.backbone(input_ids=input_ids, attention_mask=mask).last_hidden_state
         return self.head(pool(hidden.float(), mask, self.pooling))
 
+    def states_at(self, input_ids: Tensor, mask: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        """Last hidden states [M, D] float32 of the tokens at M places, of token ids and mask, both [B, T] int64.
+
+        Args:
+            rows: [M] int64, below B.
+            columns: [M] int64, below T; on text.
+        """
+        if self.is_packed:
+            with self._autocast():
+                states, layout = packed_states(self.backbone, input_ids, mask, self.device)
+            return states[layout.starts.long()[on_device(rows, self.device)] + on_device(columns, self.device)].float()
+        lengths = mask.sum(1)
+        runs = [torch.arange(len(mask))]
+        if not self.is_padded:
+            runs = [(lengths == length).nonzero()[:, 0] for length in lengths.unique()]
+        states, places = [], []
+        for run in runs:
+            n_tokens = int(lengths[run].max())
+            with self._autocast():
+                hidden = self.backbone(
+                    input_ids=on_device(input_ids[run, :n_tokens], self.device),
+                    attention_mask=on_device(mask[run, :n_tokens], self.device),
+                ).last_hidden_state
+            place = torch.isin(rows, run).nonzero()[:, 0]
+            states.append(hidden[on_device(torch.searchsorted(run, rows[place]), self.device), columns[place]].float())
+            places.append(place)
+        return states[0] if len(runs) == 1 else torch.cat(states)[torch.cat(places).argsort()]
+
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
 
@@ -110,6 +138,18 @@ class Classifier(nn.Module):
             is_packable=self.is_packable,
         )
 
+    def pass_on(self, more: Mapping[str, Any]) -> Any:
+        """What the backbone says of arguments that it takes as a language model does, padded."""
+        kernel = self.attention
+        if self.is_packed:
+            self.backbone.set_attn_implementation(self._fused_attention)
+        try:
+            with self._autocast():
+                return self.backbone(**more)
+        finally:
+            if kernel != self.attention:
+                self.backbone.set_attn_implementation(kernel)
+
     def use_dropout(self, of_backbone: bool) -> None:
         """Switch the backbone's dropout on or off; that of adapters stays on, its rate says how much."""
         self.train(of_backbone)
@@ -128,14 +168,14 @@ def pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
     return (hidden * mask[:, :, None]).sum(1) / lengths[:, None]
 
 
-def build(model: Mapping[str, Any], base: Path | None, seed: int, n_outputs: int = 2) -> Classifier:
+def build(model: Mapping[str, Any], base: Path | None, seed: int, n_outputs: int | None = 2) -> Classifier:
     """A classifier ready to be finetuned, in float32, on the CPU.
 
     Args:
         model: ``init, n_layers, size, max_length, pooling, head, precision, lora, hub`` of a training's parameters.
         base: a local folder of transformers; None where ``model["hub"]`` names id and revision.
         seed: of whatever starts at random; the global random state is left as it was.
-        n_outputs: of the head.
+        n_outputs: of the head; None: that of the language model, with one for every token.
 
     Raises:
         DataError: configuration, weights or tokenizer cannot be read, do not fit ``model``, or lack the LM head for it.
@@ -178,7 +218,11 @@ def build(model: Mapping[str, Any], base: Path | None, seed: int, n_outputs: int
         with able(name, *fault):
             width = _hidden(backbone, [[0, 1, 2, 0]], "fp32").shape[-1]
         with able(name, f"head: that of a {family} cannot be read", "set the model's head to zeros or small"):
-            head = make_head(model["head"], width, name, revision, config, tokenizer, n_outputs)
+            if n_outputs is None:
+                is_random = model["init"] == "random"
+                head = make_lm_head(width, n_embeddings(backbone), name, revision, config, is_random=is_random)
+            else:
+                head = make_head(model["head"], width, name, revision, config, tokenizer, n_outputs)
         if model["precision"] == "bf16":
             with able(name, f"precision: a {family} cannot compute in bf16", "set precision to fp32"):
                 _hidden(backbone, [[0, 1, 2, 0]], "bf16")
@@ -189,7 +233,7 @@ def build(model: Mapping[str, Any], base: Path | None, seed: int, n_outputs: int
                 _hidden(backbone, [[0, 1, 2, 0]], "fp32").sum().backward()
                 backbone.zero_grad()
             # As large as the embeddings, which adapters leave alone too.
-            head.requires_grad_(not isinstance(head, LabelTokens))
+            head.requires_grad_(not isinstance(head, LabelTokens) and n_outputs is not None)
         return Classifier(
             backbone,
             head,

@@ -108,6 +108,34 @@ def make_head(
     return head
 
 
+def make_lm_head(
+    width: int, n_tokens: int, name: str, revision: str | None, config: PreTrainedConfig, *, is_random: bool
+) -> nn.Linear:
+    """The head of a language model that is trained on texts, in float32, with an output for every token.
+
+    A copy, as under ``lm_head_tokens``: it is trained apart from the token embeddings even where the model shares them.
+
+    Args:
+        width: D.
+        n_tokens: V, of a head that starts at random, as the model does.
+        name: see ``make_head``, as for the next two.
+
+    Raises:
+        DataError: the model reads texts both ways, or see ``read_unembedding``.
+    """
+    if is_encoder(config.get_text_config()):
+        family = config.get_text_config().model_type
+        raise DataError(f"{name}: a {family} is no causal language model, and writes no answers; choose one that is")
+    if is_random:
+        head = nn.Linear(width, n_tokens, bias=False)
+        nn.init.normal_(head.weight, std=0.02)
+        return head
+    weight, bias = read_unembedding(name, revision, config)
+    head = nn.Linear(width, len(weight), bias=bias is not None)
+    head.load_state_dict({"weight": weight} if bias is None else {"weight": weight, "bias": bias})
+    return head
+
+
 def save_head(head: nn.Linear, path: Path) -> None:
     """Write weights, and which tokens are labels."""
     labels = {f"label_{i}": str(token) for i, token in enumerate(getattr(head, "label_tokens", ()))}
@@ -125,7 +153,7 @@ def load_head(path: Path) -> nn.Linear:
         tokens = int(labels["label_0"]), int(labels["label_1"])
         head: nn.Linear = LabelTokens(width, n_rows, tokens, bias="bias" in tensors)
     else:
-        head = nn.Linear(width, n_rows, bias=False)
+        head = nn.Linear(width, n_rows, bias="bias" in tensors)
     head.load_state_dict(tensors)
     return head
 

@@ -44,6 +44,9 @@ class ImageClassifier(Classifier):
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1) / scale, persistent=False)
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1) / scale, persistent=False)
 
+    tokenizer = None
+    """It reads no texts."""
+
     def forward(self, pixels: Tensor) -> Tensor:
         """The head's outputs [B, K] float32 of [B, 3, H, W] uint8, which are scaled and normalised first."""
         values = (on_device(pixels, self.device).float() - self.mean) / self.std

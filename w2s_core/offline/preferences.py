@@ -9,14 +9,16 @@ import numpy as np
 from w2s_core.offline.rows import OFFLINE
 from w2s_core.offline.world import World
 
-N_WORDS = (3, 6)
-"""Of a turn. Of both completions alike, so that their length says nothing."""
+N_ASKED, N_ANSWERED = (3, 6), (1, 1)
+"""Words of the question and of a completion: of both completions alike, so that their length says nothing, and one, so
+that a model has to know it."""
 
 
 def _answered(world: World, rng: np.random.Generator) -> tuple[str, str, str]:
     topic = world.topic(rng)
-    asked = world.text(topic, N_WORDS, rng)
-    return asked, world.text(topic, N_WORDS, rng), world.text(world.opposite(topic, rng), N_WORDS, rng)
+    asked = world.text(topic, N_ASKED, rng)
+    better, worse = (world.text(of, N_ANSWERED, rng) for of in (topic, world.opposite(topic, rng)))
+    return asked, better, worse
 
 
 def _hh_rlhf(world: World, rng: np.random.Generator) -> dict[str, Any]:

@@ -23,6 +23,8 @@ OFFLINE: Registry[Callable[[World, np.random.Generator], dict[str, Any]]] = Regi
         "w2s_core.offline.choices",
         "w2s_core.offline.preferences",
         "w2s_core.offline.pictures",
+        "w2s_core.offline.arithmetic",
+        "w2s_core.offline.moves",
     ),
 )
 """Dataset to a function that makes one raw row."""

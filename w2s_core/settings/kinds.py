@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from w2s_core.models.classifier import Classifier
 
 
-def _build_text(model: Mapping[str, Any], base: Path | None, seed: int, n_outputs: int) -> Classifier:
+def _build_text(model: Mapping[str, Any], base: Path | None, seed: int, n_outputs: int | None) -> Classifier:
     from w2s_core.models.classifier import build
 
     return build(model, base, seed, n_outputs)
@@ -34,9 +34,10 @@ TEXT_MODELS = ModelKind(_build_text, _save_text, _load_text)
 """Causal language models and encoders."""
 
 
-def _build_image(model: Mapping[str, Any], base: Path | None, seed: int, n_outputs: int) -> Classifier:
+def _build_image(model: Mapping[str, Any], base: Path | None, seed: int, n_outputs: int | None) -> Classifier:
     from w2s_core.models.images import build
 
+    assert n_outputs is not None
     return build(model, base, seed, n_outputs)
 
 

@@ -19,6 +19,7 @@ from w2s_core.data.checks import Check
 from w2s_core.data.rows import Rows, Shown
 from w2s_core.data.sampling import Row
 from w2s_core.registry import Registry
+from w2s_core.settings.answers import Answers, classes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,8 +66,9 @@ class Encoded(Protocol):
 class Setting:
     """How models read one kind of example, of C classes, and what they say of it."""
 
-    n_outputs: Callable[[int], int]
-    """Of the classification head, for each sequence, where there are so many classes."""
+    n_outputs: Callable[[int], int | None]
+    """Of the classification head, for each sequence, where there are so many classes; None: the head is that of a
+    language model."""
     encode: Callable[[Rows, Any, Path], Encoded]
     """``(rows, reader, scratch)``: what the model reads of every row; the folder is for files that end with their last
     user."""
@@ -76,12 +78,18 @@ class Setting:
     """[B, D] of those, by a classifier whose head gives what it is given: what a linear probe is fitted on."""
     probs: Callable[[Tensor], Tensor]
     """[B, C] float64, the probability of each class, from logits."""
+    answers: Callable[[Mapping[str, Any]], Answers] = classes
+    """What models answer and labels hold, of the parameters of a stage."""
+    decode: Callable[[Any, Any, np.ndarray], Tensor] | None = None
+    """[B, W] int64, the tokens that a model answers the examples with the indices [B] with, where these are texts."""
+    n_decoded: int = 0
+    """W."""
 
 
 class ModelKind(NamedTuple):
     """The kind of models that read the rows of a setting: how one is built, saved and read again."""
 
-    build: Callable[[Mapping[str, Any], Path | None, int, int], Classifier]
+    build: Callable[[Mapping[str, Any], Path | None, int, int | None], Classifier]
     """``(model, base, seed, n_outputs)`` to a model that is ready to be finetuned; see ``models.classifier.build``."""
     save: Callable[[Classifier, Path], None]
     load: Callable[[Path], Classifier]
@@ -127,6 +135,10 @@ class View:
 
     shows: Mapping[str, pa.DataType]
     """The columns of rows besides those that all have, in the order in which an example has their values."""
+    n_classes: int = 2
+    """Of which the truth is one, and which ``prepare`` balances; 1: the truth is a text."""
+    truth: str | None = None
+    """The one of them that is the right answer, which who labels is not shown; None: the truth is a class."""
     cut: str | None
     """The one of them that loses its beginning where a model reads less; the others are never cut."""
     lengths: Callable[[Shown], list[int]]

@@ -26,6 +26,7 @@ from w2s_core.settings.setting import Forward, Setting
 from w2s_core.training.backward import set_gradient
 from w2s_core.training.curve import LossCurve
 from w2s_core.training.distributed import join, shard
+from w2s_core.training.encoded import encoded
 from w2s_core.training.kept import Best, Kept
 from w2s_core.training.optimizers import make_optimizer
 from w2s_core.training.recompute import recomputed_layers
@@ -94,7 +95,7 @@ def fit(
     group = join(watch.n_devices, watch.device)
     shard(classifier, group, watch.device)
     device = classifier.to(watch.device).device
-    tokens = setting.encode(rows, classifier, watch.scratch)
+    tokens = encoded(setting, rows, classifier, watch)
     forward = Forward(setting, classifier, tokens)
     longest = int(tokens.longest.max())
     _set_up(classifier, longest, training)
@@ -115,6 +116,8 @@ def fit(
         index = on_device(batch, device)
         labels = learned(all_targets[index], loss_params)
         result = loss.of(logits, Batch(labels, all_ties[index], progress, loss_state), loss_params)
+        if labels.shape[1] == 1:
+            return result
         disagree = (logits[:, : labels.shape[1]].argmax(-1) != labels.argmax(-1)).double().mean()
         return result._replace(log={"label_disagree": disagree, **result.log})
 

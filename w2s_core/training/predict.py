@@ -1,4 +1,4 @@
-"""Probabilities of a trained classifier."""
+"""What a trained model answers: probabilities of classes, or the tokens of texts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from w2s_core.models.classifier import Classifier
 from w2s_core.settings.setting import Forward, Setting
 from w2s_core.training.backward import fewer_tokens
 from w2s_core.training.distributed import join
+from w2s_core.training.encoded import encoded
 from w2s_core.training.portions import micro_batches
 from w2s_core.watch import Watch
 
@@ -18,18 +19,20 @@ CPU_TOKENS = 2_048
 
 
 def predict(setting: Setting, classifier: Classifier, rows: Rows, watch: Watch) -> np.ndarray:
-    """The probability of each class of each row, [N, C] float64, in the order of the rows."""
-    return predict_tokens(Forward(setting, classifier, setting.encode(rows, classifier, watch.scratch)), watch)
+    """What ``predict_tokens`` finds, in the order of the rows."""
+    return predict_tokens(Forward(setting, classifier, encoded(setting, rows, classifier, watch)), watch)
 
 
 def predict_tokens(forward: Forward, watch: Watch) -> np.ndarray:
-    """The probabilities of each example, [N, C] float64, in every process; leaves the model in its mode for them."""
+    """The probabilities of each example, [N, C] float64, or where answers are texts their tokens, [N, W], in every
+    process; leaves the model in its mode for them."""
     classifier, tokens = forward.classifier, forward.tokens
     group = join(watch.n_devices, watch.device)
     classifier.to(watch.device).eval()
     classifier.use_attention_for(int(tokens.longest.max()))
     micro_tokens = min(watch.micro_tokens, CPU_TOKENS) if classifier.device.type == "cpu" else watch.micro_tokens
-    probs: np.ndarray | None = None
+    answer = _probs if forward.setting.decode is None else _decoded
+    found: np.ndarray | None = None
     is_packed = classifier.is_packed
     portions = micro_batches(tokens.lengths, np.arange(len(tokens)), micro_tokens, is_packed=is_packed)
     n_done = 0
@@ -39,20 +42,28 @@ def predict_tokens(forward: Forward, watch: Watch) -> np.ndarray:
         try:
             # Not inference_mode: what a model computed in it and kept could not be trained on afterwards.
             with torch.no_grad():
-                logits = forward(turn[group.rank % len(turn)])
+                of_portion = answer(forward, turn[group.rank % len(turn)])
         except torch.OutOfMemoryError as error:
             enough = fewer_tokens(forward, turn, error, group)
             watch.say(f"out of memory: from now on {enough} tokens at a time, not {micro_tokens}")
             micro_tokens = enough
             portions = micro_batches(tokens.lengths, np.concatenate(portions), micro_tokens, is_packed=is_packed)
             continue
-        found = forward.setting.probs(logits)
-        if probs is None:
-            probs = np.zeros((len(tokens), found.shape[1]))
+        if found is None:
+            found = np.zeros((len(tokens), of_portion.shape[1]))
         if group.rank < len(turn):
-            probs[turn[group.rank]] = found.cpu().numpy()
+            found[turn[group.rank]] = of_portion.cpu().numpy()
         n_done += sum(len(portion) for portion in turn)
         del portions[: len(turn)]
         watch.progress(n_done, len(tokens), "rows")
-    assert probs is not None  # there is no split without rows
-    return probs if group.size == 1 else group.sum(torch.from_numpy(probs).to(classifier.device)).cpu().numpy()
+    assert found is not None  # there is no split without rows
+    return found if group.size == 1 else group.sum(torch.from_numpy(found).to(classifier.device)).cpu().numpy()
+
+
+def _probs(forward: Forward, portion: np.ndarray) -> torch.Tensor:
+    return forward.setting.probs(forward(portion))
+
+
+def _decoded(forward: Forward, portion: np.ndarray) -> torch.Tensor:
+    assert forward.setting.decode is not None
+    return forward.setting.decode(forward.classifier, forward.tokens, portion)

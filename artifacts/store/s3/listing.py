@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -92,6 +93,19 @@ class Listing(Reading):
         self._load_one = load
         self._stages: dict[str, Stage] = {}
         self._loaded: dict[tuple[str, str], Stored | str | None] = {}
+
+    def stamps(self) -> dict[tuple[str, str], str]:
+        """See ``store.Reader``."""
+        return {
+            (stage, key): hashlib.blake2b(content, digest_size=16).hexdigest()
+            for stage in stages(self._objects)
+            for key, content in self._stage(stage).contents.items()
+        }
+
+    def has_files(self, stage: str, key: str, paths: Mapping[str, int]) -> bool:
+        """See ``store.Reader``."""
+        found, sizes = self._load(stage, key), self._stage(stage).sizes.get(key, {})
+        return isinstance(found, Stored) and all(sizes.get(found.place(path)) == paths[path] for path in paths)
 
     def manifests(self, besides: Collection[tuple[str, str]] = ()) -> Iterator[Manifest]:
         """See ``store.Reader``."""

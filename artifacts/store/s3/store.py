@@ -16,7 +16,7 @@ import os
 import socket
 import threading
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from pathlib import Path
 
 from artifacts import files
@@ -76,6 +76,14 @@ class S3Store(Reading):
     def listing(self) -> Listing:
         """See ``store.Store``; a few requests per stage, instead of two per artifact."""
         return Listing(self._objects, self._cache, self._codes, self._warned, self._load)
+
+    def stamps(self) -> dict[tuple[str, str], str]:
+        """See ``store.Reader``."""
+        return self.listing().stamps()
+
+    def has_files(self, stage: str, key: str, paths: Mapping[str, int]) -> bool:
+        """See ``store.Reader``."""
+        return self.listing().has_files(stage, key, paths)
 
     def manifests(self, besides: Collection[tuple[str, str]] = ()) -> Iterator[Manifest]:
         """See ``store.Reader``."""

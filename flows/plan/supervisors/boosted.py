@@ -53,4 +53,4 @@ def build(cell: Cell, spec: BoostedSpec) -> Supervision:
     return Supervision(labels, cell.judge(labels), reference=members[0].score)
 
 
-SUPERVISORS.register("boosted", Supervisor(BoostedSpec, build, two))
+SUPERVISORS.register("boosted", Supervisor(BoostedSpec, build, most_classes=two))

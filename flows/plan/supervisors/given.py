@@ -15,7 +15,7 @@ from w2s_core.stages import LABELLED
 
 
 class LabelsSpec(Spec):
-    """Labels from a file with columns id and prob, P(class 1), for all rows that `w2s show DATASET --ids` lists."""
+    """Labels from a file of id and prob, P(class 1), or answer, for all rows of `w2s show DATASET --ids`."""
 
     kind: Literal["labels"] = "labels"
     path: str = Field(min_length=1, description="CSV or Parquet; {dataset} in it stands for the dataset's name.")
@@ -26,7 +26,7 @@ def build(cell: Cell, spec: LabelsSpec) -> Supervision:
     path = Path(spec.path.replace("{dataset}", cell.dataset)).expanduser().absolute()
     if not path.is_file():
         raise UsageError(
-            f"supervisors: {spec.name}: no file {path}; it has to hold id and prob of the rows that "
+            f"supervisors: {spec.name}: no file {path}; it has to hold id and prob, or answer, of the rows that "
             f"`w2s show {cell.dataset} --ids --grid GRID` lists"
         )
     rows = {split: cell.rows(split) for split in LABELLED}
@@ -35,4 +35,4 @@ def build(cell: Cell, spec: LabelsSpec) -> Supervision:
     return Supervision(labels, cell.judge(labels))
 
 
-SUPERVISORS.register("labels", Supervisor(LabelsSpec, build))
+SUPERVISORS.register("labels", Supervisor(LabelsSpec, build, needs_classes=False))

@@ -43,4 +43,4 @@ def build(cell: Cell, spec: LongerSpec) -> Supervision:
     return Supervision(longer.labels()._replace(by=spec.name), longer.score, reference=plain.score)
 
 
-SUPERVISORS.register("longer", Supervisor(LongerSpec, build))
+SUPERVISORS.register("longer", Supervisor(LongerSpec, build, needs_classes=False))

@@ -70,4 +70,4 @@ def _n_parts(cell: Cell, name: str) -> int:
     return _n_parts(cell, spec.of) + len(spec.models) if isinstance(spec, StudentSpec) else 0
 
 
-SUPERVISORS.register("student", Supervisor(StudentSpec, build))
+SUPERVISORS.register("student", Supervisor(StudentSpec, build, needs_classes=False))

@@ -137,3 +137,24 @@ def test_quality_of_labels_is_told_by_supervisor_and_split(grid: ToyGrid) -> Non
             "accuracy": 0.7, "certainty": 0.1, "ece": 0.2, "length_correlation": None,
         },
     ]  # fmt: skip
+
+
+def test_published_numbers_stand_beside_those_of_the_same_dataset_and_method(grid: ToyGrid) -> None:
+    seed_rows = rights(50, 50), rights(70, 30), rights(90, 10)
+    grid.pair(*seed_rows, dataset="boolq", names=("gpt2", "gpt2-xl"))
+
+    found = built(grid, "FROM beside_published")
+
+    ours = {(row["metric"], row["weak"]): (row["ours"], row["n"]) for row in found if "notebook" in row["source"]}
+    # The ceiling, a gpt2-xl, and the supervisor, a gpt2, have numbers of their own; and the pair, by its method.
+    assert ours[("accuracy", "gpt2")] == (0.5, 1)
+    assert ours[("accuracy", "gpt2-xl")] == (0.9, 1)
+    assert ours[("pgr", "gpt2 … qwen-14b")] == (pytest.approx(0.5), 1)
+    assert {row["dataset"] for row in found} == {"boolq"}
+
+
+def test_published_numbers_say_where_they_are_from_and_how_sure(grid: ToyGrid) -> None:
+    found = built(grid, "FROM published")
+    assert len(found) > 400
+    assert all(row["source"] and row["metric"] and row["certainty"] and row["value"] is not None for row in found)
+    assert {row["metric"] for row in found} == {"accuracy", "auroc", "pgr", "pgr_auroc"}

@@ -119,7 +119,7 @@ def test_pgr_table_has_pairs_in_the_order_of_the_ladder(results: Path) -> None:
     assert table.column_names == [
         "dataset", "weak", "strong", "method", "weak_acc", "transfer_acc", "ceiling_acc", "gap", "pgr", "pgr_low",
         "pgr_high", "interval_of", "flag", "near_chance",
-        "n_seeds",
+        "n_items", "n_seeds",
     ]  # fmt: skip
     pairs = [(row["weak"], row["strong"], row["flag"]) for row in table.to_pylist()]
     assert pairs == [("zeta", "beta", None), ("zeta", "alpha", None), ("beta", "alpha", "undefined")]

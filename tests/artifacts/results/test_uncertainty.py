@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from artifacts.results.build import sql
+from artifacts.results.landing import sql
 from tests.toy_grid import ToyGrid, built, rights, rows
 
 
@@ -94,9 +94,7 @@ def test_rows_of_a_group_count_as_one_item(grid: ToyGrid, tmp_path: Path) -> Non
 def test_quantiles_of_students_t_are_those_of_the_tables(df: float, quantile: float) -> None:
     with duckdb.connect() as connection:
         connection.execute(sql("schema"))
-        columns = "position BIGINT, item VARCHAR, weak_right BOOLEAN, transfer_right BOOLEAN, ceiling_right BOOLEAN"
-        connection.execute(f"CREATE TEMP TABLE judged ({columns})")
-        connection.execute(sql("uncertainty"))
+        connection.execute(sql("intervals"))
         assert connection.execute("SELECT t_quantile(?)", [df]).fetchone() == (pytest.approx(quantile, rel=1e-3),)
 
 

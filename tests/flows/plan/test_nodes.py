@@ -27,7 +27,7 @@ def ladder(n_models: int) -> list[ModelConfig]:
 def graph_of(n_models: int = 4, datasets: tuple[str, ...] = ("sst2",), **fields: object) -> Graph:
     config = GridConfig.model_validate({"datasets": datasets, **fields})
     models = ladder(n_models)
-    source = DataSource({"kind": "offline"}, {}, 1000, "classify")
+    source = DataSource({"kind": "offline"}, {}, 1000, {"setting": "classify"})
     return build_graph(
         config,
         models,
@@ -42,7 +42,7 @@ def with_methods(*methods: object) -> Graph:
     """Two models, one pair, and these methods."""
     config = GridConfig.model_validate({"datasets": ("sst2",), "methods": methods})
     data, sources = (
-        {"sst2": DataSource({"kind": "offline"}, {}, 1000, "classify")},
+        {"sst2": DataSource({"kind": "offline"}, {}, 1000, {"setting": "classify"})},
         {f"m{i}": ModelSource("offline") for i in (0, 1)},
     )
     return build_graph(config, ladder(2), resolve_methods(config), [("m0", "m1")], data, sources)

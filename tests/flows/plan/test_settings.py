@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,11 +20,16 @@ from w2s_core.methods.stopping import STOPS
 from w2s_core.methods.treatments import TREATMENTS
 from w2s_core.settings.setting import KINDS, LEAKS, SETTINGS, VIEWS
 
-OF_SETTINGS = {DATASETS.get(name).setting: name for name in DATASETS}
+OF_SETTINGS = {DATASETS.get(name).setting: name for name in reversed(DATASETS.names())}
 """A dataset of each."""
 
-OF_TEXT = [setting for setting, name in OF_SETTINGS.items() if DATASETS.get(name).shows == "text"]
+OF_CLASSES = [
+    name
+    for name in OF_SETTINGS
+    if SETTINGS.get(name).decode is None and DATASETS.get(OF_SETTINGS[name]).shows == "text"
+]
 """Settings that language models read, for two classes."""
+OF_TEXTS = [name for name in OF_SETTINGS if SETTINGS.get(name).decode is not None]
 
 
 def built(dataset: str, **fields: Any) -> Graph:
@@ -40,7 +46,7 @@ def test_a_setting_is_in_all_registries() -> None:
     assert set(SETTINGS) == set(VIEWS) == set(LEAKS) == set(KINDS) == set(OF_SETTINGS)
 
 
-@pytest.mark.parametrize("setting", OF_TEXT)
+@pytest.mark.parametrize("setting", OF_CLASSES)
 def test_every_method_and_supervisor_is_built_as_for_two_classes(setting: str) -> None:
     graph = built(OF_SETTINGS[setting])
     assert shape(graph) == shape(built("sst2"))
@@ -48,7 +54,7 @@ def test_every_method_and_supervisor_is_built_as_for_two_classes(setting: str) -
     assert told == {setting}
 
 
-@pytest.mark.parametrize("setting", OF_TEXT)
+@pytest.mark.parametrize("setting", OF_CLASSES)
 def test_every_loss_treatment_rule_and_structure_of_errors_is_planned(setting: str) -> None:
     treatments = [{"name": f"t-{kind}", "labels": [{"kind": kind}]} for kind in TREATMENTS if kind not in NEEDS]
     treatments += [{"name": f"t-{kind}", "labels": [{"kind": kind, **fields}]} for kind, fields in NEEDS.items()]
@@ -104,6 +110,46 @@ BOOSTED = {"name": "b", "kind": "boosted", "model": "offline-convnet"}
 def test_what_images_or_several_classes_cannot_give_is_refused_in_one_line(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         resolve(parse_grid({**IMAGES, **fields}, "test"), {})
+
+
+@pytest.mark.parametrize("setting", OF_TEXTS)
+def test_methods_that_need_no_classes_are_built_where_answers_are_texts(setting: str, tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("id,answer\n")
+    graph = built(
+        OF_SETTINGS[setting],
+        methods=["xent", "val_weak", "adapted", "zero_shot", "prompt"],
+        supervisors=[
+            {"name": "file", "kind": "labels", "path": str(tmp_path / "labels.csv")},
+            {"name": "chain", "kind": "student", "of": "offline-xs", "models": ["offline-s"]},
+        ],
+        models=["offline-xs", "offline-s", "offline-m"],
+        pairs=[["offline-xs", "offline-m"], ["file", "offline-m"], ["chain", "offline-m"]],
+        data={"n_parts": 2},
+    )
+    assert len(graph.pairs) == 15
+    asked = DATASETS.get(OF_SETTINGS[setting]).asked
+    assert all(asked.items() <= node.params.items() for node in graph.nodes.values() if node.stage != "pretrain")
+
+
+@pytest.mark.parametrize("setting", OF_TEXTS)
+@pytest.mark.parametrize(
+    ("field", "what"),
+    [
+        *(("methods", name) for name in LOSSES if LOSSES.get(name).needs == "probabilities"),
+        ("methods", {"name": "smoothed", "loss": {"loss": "xent", "smoothing": 0.1}}),
+        ("methods", "harden"),
+        ("methods", "probe"),
+        ("supervisors", {"name": "both", "kind": "ensemble", "models": ["offline-s", "offline-m"]}),
+        ("supervisors", {"name": "coin", "kind": "simulated", "accuracy": 0.75, "errors": "uniform"}),
+    ],
+)
+def test_what_needs_probabilities_is_refused_in_one_line_where_answers_are_texts(
+    setting: str, field: str, what: Any
+) -> None:
+    fields = {"methods": ["xent"], "supervisors": [], "pairs": "all", field: [what]}
+    name = what if isinstance(what, str) else what["name"]
+    with pytest.raises(UsageError, match=f"{field}: {name!r}.*needs probabilities.*'{OF_SETTINGS[setting]}'"):
+        built(OF_SETTINGS[setting], **fields)
 
 
 NEEDS: dict[str, dict[str, Any]] = {}

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import html
 import os
 import random
+import re
 import sys
 from itertools import combinations
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import pytest
 from PIL import Image
 
 from artifacts.errors import UsageError
 from artifacts.results.build import build
-from artifacts.results.query import pgr_table, run_query
+from artifacts.results.query import run_query
 from flows.cli import main as cli
 from flows.home import output_kinds
-from flows.report.figures import ladder, panels, strips, write_figures
+from flows.report.figures import FIGURES, SMALL, write_figures
+from flows.report.page.data import places
+from flows.report.page.gap_charts import LEAST, MOST
 from tests.toy_grid import ToyGrid, rights
 
 MODELS = ("zeta", "beta", "alpha", "omega")
@@ -50,9 +53,10 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return grid.results
 
 
-@pytest.fixture(scope="module")
-def rows(results: Path) -> list[dict[str, Any]]:
-    return pgr_table(results, "toy", "pair").to_pylist()
+def drawn(path: Path) -> list[dict[str, str]]:
+    """What the marks of a figure say for those who cannot see them: names to values."""
+    labels = re.findall(r'aria-label="([^"]*)" role="graphics-symbol" aria-roledescription="point"', path.read_text())
+    return [dict(part.split(": ", 1) for part in html.unescape(label).split("; ") if ": " in part) for label in labels]
 
 
 def median_of(results: Path, column: str, method: str, **models: str) -> float:
@@ -67,66 +71,81 @@ def median_of(results: Path, column: str, method: str, **models: str) -> float:
     return median(found["accuracy"].to_pylist())
 
 
-def test_lines_are_medians_over_the_datasets_in_which_every_pair_is_done(
-    results: Path, rows: list[dict[str, Any]]
-) -> None:
-    found = panels(rows)
-
-    assert [(panel.method, panel.n_datasets) for panel in found] == [(method, 2) for method in METHODS]
-    for panel in found:
-        students = [(weak, strong) for weak, line in panel.students.items() for strong in line]
-        assert students == list(combinations(MODELS, 2))
-        assert list(panel.weak) == list(MODELS[:-1])
-        assert list(panel.ceilings) == list(MODELS[1:])
-        for weak, strong in students:
-            expected = median_of(results, "transfer_acc", panel.method, weak=weak, strong=strong)
-            assert panel.students[weak][strong] == pytest.approx(expected)
-            assert panel.weak[weak] == pytest.approx(median_of(results, "weak_acc", panel.method, weak=weak))
-            ceiling = median_of(results, "ceiling_acc", panel.method, strong=strong)
-            assert panel.ceilings[strong] == pytest.approx(ceiling)
+@pytest.fixture(scope="module")
+def figures(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("figures")
+    write_figures(results, "toy", folder, SMALL)
+    return folder
 
 
-def test_dots_are_the_sound_rows_and_flagged_ones_stand_apart(results: Path, rows: list[dict[str, Any]]) -> None:
-    found = strips(rows)
+def test_lines_are_medians_over_the_datasets_in_which_every_pair_is_done(results: Path, figures: Path) -> None:
+    points = drawn(figures / "accuracy.svg")
 
-    assert len(found) == 12
-    for strip in found:
-        same = run_query(
-            results,
-            "SELECT pgr, flag FROM pgr_by_pair WHERE (weak, strong, method) = (?, ?, ?)",
-            [strip.weak, strip.strong, strip.method],
-        ).to_pylist()
-        assert sorted(strip.sound) == sorted(row["pgr"] for row in same if row["flag"] is None)
-        assert sorted(strip.unstable) == sorted(row["pgr"] for row in same if row["flag"] == "unstable")
-        assert strip.n_undefined == sum(row["flag"] == "undefined" for row in same)
+    assert {point["median of datasets"] for point in points} == {"2"}
+    shown = {(point["method"], point["supervisor"], point["model"]): float(point["accuracy"]) for point in points}
+    for method in METHODS:
+        for weak, strong in combinations(MODELS, 2):
+            expected = median_of(results, "transfer_acc", method, weak=weak, strong=strong)
+            assert shown[method, weak, strong] == pytest.approx(expected, abs=6e-4)
+            expected = median_of(results, "weak_acc", method, weak=weak)
+            assert shown[method, weak, weak] == pytest.approx(expected, abs=6e-4)
+            expected = median_of(results, "ceiling_acc", method, strong=strong)
+            assert shown[method, "ceiling", strong] == pytest.approx(expected, abs=6e-4)
+    assert len(shown) == len(points) == len(METHODS) * (6 + 3 + 3)
+
+
+def test_dots_are_all_rows_and_flagged_ones_stand_apart(results: Path, figures: Path) -> None:
+    points = drawn(figures / "pgr.svg")
+
+    rows = run_query(results, "SELECT * FROM pgr_by_pair").to_pylist()
+    assert len(points) == len(rows)
+    for row in rows:
+        [point] = [
+            point
+            for point in points
+            if (point["dataset"], point["pair"], point["method"])
+            == (row["dataset"], f"{row['weak']} → {row['strong']}", row["method"])
+        ]
+        sound = "sound" if LEAST <= (row["pgr"] or 0) <= MOST else "beyond, " + ("left" if row["pgr"] < 0 else "right")
+        assert point["stands"] == ("flagged" if row["flag"] else sound)
+        at = LEAST if row["pgr"] is None else min(max(row["pgr"], LEAST), MOST)
+        assert float(point["PGR"].replace("−", "-")) == pytest.approx(at, abs=1e-5)
     # The fixture has both kinds, or this says nothing.
-    assert any(strip.sound for strip in found)
-    assert any(strip.unstable for strip in found)
+    assert {bool(row["flag"]) for row in rows} == {True, False}
 
 
-def test_a_pair_without_a_gap_is_counted_as_undefined_and_has_no_median(tmp_path: Path) -> None:
+def test_a_pair_without_a_gap_is_drawn_as_flagged_at_the_edge(tmp_path: Path) -> None:
     grid = ToyGrid(tmp_path)
     grid.pair(rights(85, 15), rights(85, 15), rights(80, 20))
     grid.run()
     build(grid.store, grid.results, output_kinds)
 
-    [strip] = strips(pgr_table(grid.results, "toy", "pair").to_pylist())
+    write_figures(grid.results, "toy", tmp_path / "figures", ["pgr"])
 
-    assert (strip.sound, strip.unstable, strip.n_undefined, strip.median) == ([], [], 1, None)
-    assert write_figures(grid.results, "toy", tmp_path / "figures")
+    [point] = drawn(tmp_path / "figures" / "pgr.svg")
+    assert point["stands"] == "flagged"
 
 
-def test_models_stand_from_weak_to_strong_however_pairs_were_listed() -> None:
+def test_models_stand_from_small_to_large_however_pairs_were_listed() -> None:
+    sizes = {"zeta": 1, "beta": 2, "alpha": 3, "omega": 4}
+    pairs = [("alpha", "omega"), ("zeta", "omega"), ("zeta", "beta"), ("beta", "alpha")]
+    rows = [{"weak": w, "strong": s, "weak_size": sizes[w], "strong_size": sizes[s]} for w, s in pairs]
+
+    assert sorted(places(rows), key=places(rows).__getitem__) == list(MODELS)
+
+
+def test_models_of_unknown_size_stand_from_weak_to_strong() -> None:
     pairs = [("zeta", "omega"), ("alpha", "omega"), ("zeta", "beta"), ("beta", "alpha")]
+    rows = [{"weak": w, "strong": s, "weak_size": None, "strong_size": None} for w, s in pairs]
 
-    assert ladder([{"weak": weak, "strong": strong} for weak, strong in pairs]) == list(MODELS)
+    assert sorted(places(rows), key=places(rows).__getitem__) == list(MODELS)
 
 
 def test_files_are_written_and_are_the_same_when_drawn_again(results: Path, tmp_path: Path) -> None:
-    written = write_figures(results, "toy", tmp_path / "figures")
+    written = write_figures(results, "toy", tmp_path / "figures", SMALL)
     before = [path.read_bytes() for path in written]
 
-    again = write_figures(results, "toy", tmp_path / "figures")
+    again = write_figures(results, "toy", tmp_path / "figures", SMALL)
 
     assert [path.name for path in written] == ["accuracy.svg", "accuracy.png", "pgr.svg", "pgr.png"]
     assert [path.read_bytes() for path in again] == before
@@ -163,7 +182,7 @@ def home(results: Path) -> Path:
 def test_command_says_what_it_wrote_in_the_home(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, output = command(capsys, "--grid", "toy")
 
-    names = ("accuracy.svg", "accuracy.png", "pgr.svg", "pgr.png")
+    names = [f"{name}.{ending}" for name in FIGURES for ending in ("svg", "png")]
     assert code == 0
     assert output.splitlines() == [str(home / "figures" / "toy" / name) for name in names]
     assert (home / "figures" / "toy" / "pgr.svg").is_file()
@@ -175,7 +194,7 @@ def test_command_writes_to_the_folder_that_is_named(
     code, _ = command(capsys, "--grid", "toy", "--output", str(tmp_path / "mine"))
 
     assert code == 0
-    assert len(list((tmp_path / "mine").iterdir())) == 4
+    assert len(list((tmp_path / "mine").iterdir())) == 2 * len(FIGURES)
     assert not (home / "figures").exists()
 
 

@@ -115,6 +115,10 @@ def test_terminal_without_room_gets_whole_lines(monkeypatch: pytest.MonkeyPatch)
         ("agreement_wrong", 1.0, "1.000"),
         ("pgr", 0.4555, "0.46"),
         ("median_pgr", -1.0, "-1.00"),
+        ("median_pgr_low", -1.0, "-1.00"),
+        ("agreement_wrong_low", 0.5, "0.500"),
+        ("difference_high", -0.01234, "-0.012"),
+        ("wilcoxon_holm", 0.0123456, "0.0123"),
         ("seconds", 12.3456789, "12.3457"),
         ("lr", 1e-05, "1e-05"),
         ("n", 1200, "1200"),
@@ -183,3 +187,18 @@ def test_supervisors_whose_labels_say_little_are_named_once() -> None:
     [line] = unsure_labels(pairs)
 
     assert line.startswith("the labels of s on sst2 say little")
+
+
+def test_markdown_has_a_row_per_line_and_escapes_bars(capsys: pytest.CaptureFixture[str]) -> None:
+    show(pa.table({"method": ["a|b"], "pgr": [0.5]}), "markdown")
+    heading, rule, row = capsys.readouterr().out.splitlines()
+    assert [cell.strip() for cell in heading.strip("|").split("|")] == ["method", "PGR"]
+    assert set(rule) <= set("|-: ")
+    assert row.replace(" ", "") == r"|a\|b|0.50|"
+
+
+def test_latex_is_a_table_with_its_signs_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    show(pa.table({"weak_acc": [0.5], "name": ["a_b & c"]}), "latex")
+    out = capsys.readouterr().out
+    assert out.startswith("\\begin{tabular}")
+    assert r"a\_b \& c" in out

@@ -191,7 +191,7 @@ def test_service_without_conditional_writes_is_a_problem(
 # The results
 
 
-def test_damaged_results_are_a_problem_until_they_are_deleted_and_built_anew(home: Home) -> None:
+def test_damaged_results_are_a_problem_until_they_are_built_anew(home: Home) -> None:
     grid = ToyGrid(home.root)
     grid.pair(rights(60, 40), rights(70, 30), rights(85, 15))
     grid.run()
@@ -202,10 +202,8 @@ def test_damaged_results_are_a_problem_until_they_are_deleted_and_built_anew(hom
     wrong = found(check_results, home)["check"]
 
     assert wrong.verdict == PROBLEM
-    assert wrong.advice == "delete it, and `w2s run GRID` builds it anew, even with nothing to run"
-    home.results.unlink()
-    assert found(check_results, home)["results"].verdict == OK
-    build(grid.store, home.results, output_kinds)
+    assert wrong.advice == "`w2s results rebuild` builds it anew"
+    build(grid.store, home.results, output_kinds, is_anew=True)
     assert found(check_results, home)["results"].verdict == OK
 
 

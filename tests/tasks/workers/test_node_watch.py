@@ -31,7 +31,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def watch(tmp_path: Path, clock: Clock) -> NodeWatch:
-    order = {"node": "id", "key": "key", "name": "a training"}
+    order = {"node": "id", "key": "key", "name": "a training", "inputs": {}}
     return NodeWatch(order, tmp_path, "cpu", RuntimeConfig().model_dump(mode="json"))
 
 

@@ -45,7 +45,7 @@ def wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def watch(home: Path, *trackers: str) -> NodeWatch:
     runtime: dict[str, Any] = RuntimeConfig(trackers=trackers).model_dump(mode="json")
-    return NodeWatch({"node": "id", "key": "key", "name": "sst2 train_gt"}, home, "cpu", runtime)
+    return NodeWatch({"node": "id", "key": "key", "name": "sst2 train_gt", "inputs": {}}, home, "cpu", runtime)
 
 
 def test_tracker_is_told_the_rows_of_the_curve_under_the_name_of_the_node(wandb: Path, tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_a_yes_no_question_follows_its_passage() -> None:
 
 
 def test_every_dataset_has_an_offline_counterpart() -> None:
-    assert DATASETS.names() == OFFLINE.names()
+    assert sorted(DATASETS) == sorted(OFFLINE)
 
 
 @pytest.mark.parametrize("name", DATASETS.names())
@@ -94,7 +94,7 @@ def test_offline_rows_have_the_columns_of_the_real_ones(name: str) -> None:
         assert all(fits(row[column], kind) for column, kind in columns.items())
 
 
-@pytest.mark.parametrize("name", DATASETS.names())
+@pytest.mark.parametrize("name", [name for name in DATASETS if DATASETS.get(name).form is None])
 def test_offline_rows_have_both_labels_about_as_often(name: str) -> None:
     labels = [
         example.gt_label for row in raw_rows(WorldConfig(), name, "train", 300) for example in examples(name, row)

@@ -5,6 +5,7 @@ For every loss that is registered.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Mapping
 from multiprocessing.synchronize import Barrier
@@ -138,8 +139,8 @@ def test_order_within_a_batch_changes_nothing_but_rounding(
 class Kept:
     """Checkpoints of every step, as bytes; a training goes on from the one that is ``resumed``."""
 
-    def __init__(self) -> None:
-        self.kept: dict[int, tuple[bytes, str]] = {}
+    def __init__(self, kept: dict[int, tuple[bytes, str]] | None = None) -> None:
+        self.kept = {} if kept is None else kept
         self.resumed: int | None = None
 
     def resume(self, choices: Mapping[str, Any]) -> Checkpoint | None:
@@ -179,10 +180,25 @@ def test_alpha_zero_is_naive_training_bit_for_bit_in_micro_batches_too(base: Pat
     assert naive == zero
 
 
-@each_loss
-def test_training_that_goes_on_from_a_checkpoint_ends_with_the_same_weights(loss: dict[str, Any], base: Path) -> None:
-    checkpoints = Kept()
-    never_ended = trained(base, loss, seed=1, checkpoints=checkpoints)
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[bytes, Kept]]:
+    """The weights and the checkpoints of a training by the name of its loss; each is made once."""
+    base = tiny_base(tmp_path_factory.mktemp("undisturbed") / "base", resid_pdrop=0.1, embd_pdrop=0.1)
+
+    @functools.cache
+    def training(name: str) -> tuple[bytes, Kept]:
+        checkpoints = Kept()
+        return trained(base, LOSS_CASES[name], seed=1, checkpoints=checkpoints), checkpoints
+
+    return training
+
+
+@pytest.mark.parametrize("name", LOSS_CASES)
+def test_training_that_goes_on_from_a_checkpoint_ends_with_the_same_weights(
+    name: str, base: Path, undisturbed: Callable[[str], tuple[bytes, Kept]]
+) -> None:
+    never_ended, before = undisturbed(name)
+    checkpoints, loss = Kept(before.kept), LOSS_CASES[name]
     for step in (1, 4, max(checkpoints.kept)):
         checkpoints.resumed = step
         assert trained(base, loss, seed=1, checkpoints=checkpoints) == never_ended
@@ -192,8 +208,10 @@ def test_checkpoints_of_a_loss_without_state_have_none() -> None:
     assert take_loss(NO_STATE) == {}
 
 
-def test_no_state_leaks_from_one_training_into_the_next(base: Path) -> None:
-    first = {name: trained(base, loss, seed=1) for name, loss in LOSS_CASES.items()}
+def test_no_state_leaks_from_one_training_into_the_next(
+    base: Path, undisturbed: Callable[[str], tuple[bytes, Kept]]
+) -> None:
+    first = {name: undisturbed(name)[0] for name in LOSS_CASES}
     trained(base, LOSS_PARAMS["xent"], seed=2, batch_size=5, schedule="linear", dropout=False)
     assert {name: trained(base, LOSS_CASES[name], seed=1) for name in reversed(LOSS_CASES)} == first
 

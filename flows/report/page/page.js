@@ -1,0 +1,202 @@
+// The page of a grid: the filters, one pair, and the rest that stands around the charts. Texts of the data are only
+// ever set as text.
+
+// ---- one pair
+
+function open(chosen) {
+  state.cell = chosen;
+  writeAddress();
+  showPair();
+  showTable();
+  byId("pair").scrollIntoView({ behavior: "smooth", block: "start" });
+}
+
+function showPair() {
+  const section = byId("pair");
+  section.querySelector("figure")?.view?.finalize();
+  const row = state.cell && chosenPairs().find((each) => cellOf(each) === state.cell);
+  section.hidden = !row;
+  section.replaceChildren();
+  if (!row) return;
+  const head = element("header");
+  const close = element("button", "close");
+  close.addEventListener("click", () => { state.cell = null; writeAddress(); showPair(); showTable(); });
+  head.append(element("h2", `${row.dataset}: ${row.pair}, ${row.method}`), close);
+  const range = row.flag ? row.flag : row.pgr_low == null ? "no interval" :
+    `95 % interval ${fixed(row.pgr_low, 2)} to ${fixed(row.pgr_high, 2)}, ${row.interval_of}`;
+  const words = [
+    `PGR ${fixed(row.pgr, 2)} (${range}); ${plural(row.n_seeds, "seed")}, ${row.n_items ?? "?"} test items.`,
+    `Accuracy: weak ${fixed(row.weak_acc, 3)}, its labels ${fixed(row.supervisor_acc, 3)}, student ${fixed(row.transfer_acc, 3)}, ` +
+      `ceiling ${fixed(row.ceiling_acc, 3)}. The student answers as the labels say on ${fixed(row.agreement, 3)} of the test set: on ` +
+      `${fixed(row.agreement_right, 3)} of what they have right, on ${fixed(row.agreement_wrong, 3)} of what they have wrong.`,
+  ];
+  if (row.near_chance) words.push(`Near chance: ${row.near_chance}.`);
+  const audit = grid().audits.filter((each) => each.dataset === row.dataset);
+  const amiss = audit.filter((each) => each.verdict !== "ok");
+  words.push(audit.length ? `Audit of ${row.dataset}: ${amiss.length ? amiss.map((each) => `${each.verdict}, ${each.check} (${each.detail})`).join("; ") : `sound in all ${audit.length} checks`}.`
+    : `${row.dataset} was not audited.`);
+  const figure = element("figure");
+  figure.dataset.chart = "pair_curves";
+  const seeds = seedsOf(state.cell);
+  const numbers = [as("seed"), ...ACCURACIES, as("gap"), as("pgr", "PGR", 2), as("flag", "flag", null, flagged),
+    as("weak_score", "weak's score"), as("transfer_score", "student's score"), as("ceiling_score", "ceiling's score")];
+  const trainings = seeds.flatMap((each) =>
+    [["supervisor", "weak"], ["student", "transfer"], ["ceiling", "ceiling"]].flatMap(([role, column]) => {
+      const found = grid().trainingsByName.get(`${each.dataset} ${each[`${column}_training`]}`);
+      return found ? [{ role, seed: each.seed, ...found }] : [];
+    }));
+  section.append(head, ...words.map((text) => element("p", text)), figure, scrolled(table(numbers, seeds)));
+  if (trainings.length)
+    section.append(scrolled(table([as("role", "training"), as("seed"), as("key"), as("seconds", "seconds", 1), as("device"), as("started", "started (UTC)")], trainings)));
+  section.append(element("p", "More of any key: w2s explain KEY", "fine"));
+  const pairs = chosenPairs();
+  waiting.set(figure, () => draw(figure, "pair_curves", CHARTS.pair_curves(pairs), [row]));
+  if (!isDrawing) drawAll();
+}
+
+function scrolled(made) {
+  const box = element("div", null, "wide");
+  box.append(made);
+  return box;
+}
+
+// ---- around
+
+function showFilters() {
+  const bar = byId("filters");
+  bar.replaceChildren();
+  if (sources.size > 1) bar.append(filterLine("grid", [gridChoice()]));
+  for (const name of DIMENSIONS) {
+    const values = grid().values[name];
+    if (values.length < 2) continue;
+    const buttons = values.map((value) => {
+      const button = element("button", value);
+      button.setAttribute("aria-pressed", String(isOn(name, value)));
+      button.title = "switch on or off; with Shift: this alone";
+      button.addEventListener("click", (event) => {
+        if (event.shiftKey) state.off[name] = new Set(values.filter((other) => other !== value));
+        else if (!state.off[name].delete(value)) state.off[name].add(value);
+        show();
+      });
+      return button;
+    });
+    const all = element("button", state.off[name].size ? "all" : "none", "plain");
+    all.addEventListener("click", () => {
+      state.off[name] = new Set(state.off[name].size ? [] : values);
+      show();
+    });
+    const line = filterLine(name, [...buttons, all]);
+    if (values.length > MANY) {
+      const folded = details(`${values.length - state.off[name].size} of ${values.length}`, line.lastChild);
+      folded.open = unfolded.has(name);
+      folded.addEventListener("toggle", () => unfolded[folded.open ? "add" : "delete"](name));
+      line.append(folded);
+    }
+    bar.append(line);
+  }
+}
+
+const MANY = 12; // values of a filter that are folded away, so that the bar leaves room for the page
+const unfolded = new Set();
+
+function filterLine(name, items) {
+  const line = element("div", null, "filter");
+  const values = element("span", null, "values");
+  values.append(...items);
+  line.append(element("strong", name), values);
+  return line;
+}
+
+function gridChoice() {
+  const select = element("select");
+  select.setAttribute("aria-label", "grid");
+  for (const name of sources.keys()) select.append(element("option", name));
+  select.value = state.grid;
+  select.addEventListener("change", () => {
+    state.grid = select.value;
+    Object.assign(state, { off: freshOff(), cell: null, base: grid().values.method[0], sort: null });
+    show();
+  });
+  return select;
+}
+
+function showSummary(pairs) {
+  const sound = pairs.filter((row) => !row.flag).map((row) => row.pgr).sort((a, b) => a - b);
+  const half = sound.length / 2;
+  const median = sound.length % 2 ? sound[Math.floor(half)] : (sound[half - 1] + sound[half]) / 2;
+  byId("grid-name").textContent = state.grid;
+  byId("summary").textContent = `${counted("", [], pairs)}. ` +
+    (sound.length ? `Median PGR ${fixed(median, 2)}, of the ${sound.length} sound ones of ${pairs.length}.` : "No sound PGR.");
+}
+
+function showSmallTables(pairs) {
+  byId("base").replaceChildren(...grid().values.method.map((name) => element("option", name)));
+  byId("base").value = state.base;
+  const means = comparisons(pairs).filter((row) => row.kind === "mean").map((row) => ({
+    ...row,
+    accuracy_range: row.accuracy_low == null ? "none" : `${fixed(row.accuracy_low, 3)} to ${fixed(row.accuracy_high, 3)}`,
+    pgr_range: row.pgr_low == null ? "none" : `${fixed(row.pgr_low, 2)} to ${fixed(row.pgr_high, 2)}`,
+  }));
+  byId("comparison-table").replaceChildren(...(means.length ? [table([as("method", `less ${state.base}`), as("accuracy", "accuracy"),
+    as("accuracy_range", "95 % interval"), as("accuracy_of", "pairs"), as("pgr", "PGR", 2), as("pgr_range", "95 % interval"),
+    as("pgr_of", "sound pairs")], means)] : []));
+  const labels = grid().labels.filter((row) => isOn("dataset", row.dataset));
+  byId("labels-table").replaceChildren(...(labels.length ? [details(`What the labels are worth: ${labels.length} rows`,
+    table([as("dataset"), as("supervisor"), as("split"), as("accuracy"), as("certainty"), as("ece", "calibration error"),
+      as("length_correlation", "correlation with length"), as("n_seeds", "seeds")], labels))] : []));
+  const audits = grid().audits.filter((row) => isOn("dataset", row.dataset));
+  const columns = [as("dataset"), as("source"), as("split"), as("check"), as("value"), as("threshold"),
+    as("verdict", "verdict", null, verdict), as("detail", "detail", null, () => "words")];
+  const amiss = audits.filter((row) => row.verdict !== "ok");
+  const sound = audits.filter((row) => row.verdict === "ok");
+  byId("audit-table").replaceChildren(
+    element("p", !audits.length ? "No dataset of this grid was audited." :
+      amiss.length ? `${plural(amiss.length, "check")} of ${audits.length} not ok.` : `All ${audits.length} checks are ok.`),
+    ...(amiss.length ? [table(columns, amiss)] : []),
+    ...(sound.length ? [details(`The ${sound.length} that are ok`, table(columns, sound))] : []));
+}
+
+function details(title, content) {
+  const made = element("details");
+  made.append(element("summary", title), content);
+  return made;
+}
+
+function showProvenance() {
+  const { run } = grid();
+  const box = byId("provenance");
+  const link = element("a", "Runs in Prefect");
+  link.href = "/runs";
+  box.replaceChildren(element("p", `Run ${run.run}, ${run.state}, started ${run.started} UTC.`),
+    ...(location.protocol.startsWith("http") ? [link] : []));
+  const tables = element("div", null, "columns");
+  const hours = (name) => run.stages.reduce((sum, row) => sum + (row[name] ?? 0), 0);
+  if (run.stages.length) {
+    box.append(element("p", `${run.stages.reduce((sum, row) => sum + row.n, 0)} stages, ${fixed(hours("hours"), 2)} hours; ` +
+      `${run.stages.reduce((sum, row) => sum + row.n_reused, 0)} of them, ${fixed(hours("hours_reused"), 2)} hours, were there before the latest run.`));
+    tables.append(table([as("stage"), as("n", "stages"), as("hours", "hours", 3), as("n_reused", "reused"), as("hours_reused", "hours reused", 3)], run.stages));
+  }
+  if (run.machines.length)
+    tables.append(table([as("torch"), as("transformers"), as("host"), as("device"), as("n", "stages"), as("first", "first (UTC)"), as("last", "last (UTC)")], run.machines));
+  const revisions = Object.entries(run.revisions).map(([id, commit]) => ({ id, commit }));
+  if (revisions.length) tables.append(table([as("id", "from the Hub"), as("commit")], revisions));
+  box.append(tables);
+  if (run.toml) box.append(element("h3", "The grid, with all that its defaults say"), element("pre", run.toml));
+  else box.append(element("p", "Its grid file is not in the store of this home.", "fine"));
+}
+
+function show() {
+  const pairs = chosenPairs();
+  writeAddress();
+  showFilters();
+  showSummary(pairs);
+  plan(pairs);
+  showPair();
+  showSmallTables(pairs);
+  showTable();
+  showProvenance();
+}
+
+addEventListener("hashchange", () => { readAddress(); show(); });
+readAddress();
+show();

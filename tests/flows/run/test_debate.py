@@ -1,0 +1,75 @@
+"""Judges who read transcripts, from a grid to its results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from artifacts.errors import UsageError
+from artifacts.results.query import run_query
+from flows.cli.data import show_examples
+from tests.harness import TINY, Project
+
+DEBATE = {"name": "debate", "kind": "debate", "judge": "s", "n_transcripts": 2}
+
+
+def test_students_of_a_debate_land_with_the_plain_judge_as_reference_and_more_seeds_ask_for_no_more_than_theirs(
+    tmp_path: Path,
+) -> None:
+    project = Project(tmp_path)
+    supervisors = [DEBATE, {**DEBATE, "name": "market", "protocol": "market_making", "n_transcripts": 1}]
+    grid = {**TINY, "supervisors": supervisors, "pairs": [["s", "m"], ["debate", "m"], ["market", "m"]]}
+
+    ran = project.run(grid)
+
+    assert ran.failed == []
+    assert ran.stages["transcripts"] == 4 * 3
+    assert ran.stages["annotate"] == 3
+    sql = "SELECT weak, weak_acc, supervisor_acc, ceiling_acc FROM pgr"
+    rows = {row["weak"]: row for row in run_query(project.home / "results.duckdb", sql).to_pylist()}
+    assert rows.keys() == {"s", "debate", "market"}
+    assert len({(row["weak_acc"], row["ceiling_acc"]) for row in rows.values()}) == 1
+    sql = """SELECT (metrics->>'n_A_true')::INT + (metrics->>'n_A_false')::INT AS n FROM nodes
+        WHERE stage = 'judge' AND supervisor = 'debate' AND method IS NOT NULL"""
+    assert run_query(project.home / "results.duckdb", sql).to_pylist() == [{"n": 12}] * 2
+    texts = pq.read_table(next(path / "texts.parquet" for path in project.artifacts("transcripts")))
+    assert texts.group_by(["id", "turn"]).aggregate([([], "count_all")])["count_all"].to_pylist() == [1] * len(texts)
+
+    again = project.run({**grid, "supervisors": [{**DEBATE, "n_transcripts": 3}, supervisors[1]]})
+
+    assert again.stages["transcripts"] == 4
+    assert again.stages["train_gt"] == 1
+
+
+def test_transcripts_of_a_grid_are_shown_as_a_person_reads_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = Project(tmp_path)
+    project.run({**TINY, "supervisors": [{**DEBATE, "n_transcripts": 1}], "pairs": [["debate", "m"]]})
+    monkeypatch.setenv("W2S_HOME", str(project.home))
+
+    show_examples("sst2", transcript=True, n=2)
+    printed = capsys.readouterr().out
+    show_examples("sst2", transcript=True, as_json=True, n=2)
+    rows = json.loads(capsys.readouterr().out)
+
+    assert len(rows) == 2
+    for row in rows:
+        assert (
+            f"label {row['gt_label']}: the sentence is {['negative', 'positive'][row['gt_label']]} (seed 0, id"
+            in printed
+        )
+        assert [turn["role"] for turn in row["turns"]] == ["A", "B", "A"]
+        for turn in row["turns"]:
+            is_right = "right" if turn["side"] == row["gt_label"] else "wrong"
+            assert f"  {turn['role']}, who argues that {turn['claim']} ({is_right}): {turn['text']}\n" in printed
+
+
+def test_dataset_that_nobody_spoke_about_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("W2S_HOME", str(tmp_path))
+
+    with pytest.raises(UsageError, match="no transcripts of sciq are in"):
+        show_examples("sciq", transcript=True)
