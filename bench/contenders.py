@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from flows.plan.grid import TrainingConfig
-from w2s_core.data.rows import Rows, read_rows, two_classes
+from w2s_core.data.rows import Rows, read_rows
 from w2s_core.data.tokens import tokenize
 from w2s_core.methods.losses import cross_entropy
+from w2s_core.metrics import two_classes
 from w2s_core.models.classifier import Classifier, build
 from w2s_core.models.pretrained import read_tokenizer
 from w2s_core.settings.setting import SETTINGS

@@ -33,6 +33,9 @@ ALLOWED = {
 LAZY = {
     ("w2s_core/data/cards.py", "yaml"),
     ("w2s_core/data/hub.py", "datasets"),
+    ("w2s_core/data/images.py", "PIL"),
+    ("w2s_core/models/images.py", "PIL"),
+    ("w2s_core/offline/pictures.py", "PIL"),
     ("w2s_core/data/moves.py", "chess"),
     ("w2s_core/rules.py", "chess"),
     ("w2s_core/offline/moves.py", "chess"),

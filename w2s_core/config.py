@@ -51,6 +51,10 @@ class WorldConfig(Frozen):
     seed: int = Field(0, ge=0, description="Which world.")
 
 
+GENERATED_CLASSES = 5
+"""Of generated rows of a dataset that leaves the number of its classes to its source."""
+
+
 class SizeConfig(Frozen):
     """Architecture of a model without pretrained weights."""
 
@@ -75,6 +79,24 @@ class PretrainConfig(Frozen):
     batch_size: int = Field(8, ge=1, description="Sequences per step.")
     sequence_length: int = Field(64, ge=8, description="Tokens per sequence.")
     seed: int = Field(0, ge=0)
+
+
+class ImagePretrainConfig(Frozen):
+    """A small ConvNeXt of the offline ladder: which generated images belong together, learned without labels."""
+
+    widths: tuple[Annotated[int, Field(ge=4)], ...] = Field(min_length=1, max_length=3, description="Of its stages.")
+    depths: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1, max_length=3, description="Their blocks.")
+    n_steps: int = Field(0, ge=0, description="Of pretraining; none leaves it as it starts.")
+    batch_size: int = Field(64, ge=2, description="Pairs of images per step.")
+    lr: float = Field(3e-3, gt=0)
+    seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _of_stages(self) -> ImagePretrainConfig:
+        if len(self.widths) != len(self.depths):
+            raise ValueError(f"widths and depths are of stages, and must be as many, not {len(self.widths)} and "
+                             f"{len(self.depths)}")  # fmt: skip
+        return self
 
 
 class LoraConfig(Frozen):
@@ -111,6 +133,7 @@ class ModelConfig(Frozen):
     n_layers: int | None = Field(None, ge=1, description="Keep only the first layers.")
     size: SizeConfig | None = Field(None, description="Architecture, for init = 'random'.")
     pretrain: PretrainConfig | None = Field(None, description="Makes it a model of the offline ladder.")
+    pretrain_images: ImagePretrainConfig | None = Field(None, description="Makes it one that reads images.")
     lr: float = Field(1e-5, gt=0, description="Peak learning rate, for the grid's batch size.")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16 is autocast around fp32 master weights.")
     max_length: int = Field(512, ge=8, description="Tokens; longer passages lose their beginning.")
@@ -130,11 +153,25 @@ class ModelConfig(Frozen):
         "rounding, and where units are dropped, by which.",
     )
 
+    @property
+    def reads(self) -> str | None:
+        """What it reads, text or images, where the configuration says it."""
+        if self.pretrain_images is not None:
+            return "images"
+        return None if self.pretrain is None else "text"
+
+    @property
+    def is_offline(self) -> bool:
+        """Whether it is made here."""
+        return self.pretrain is not None or self.pretrain_images is not None
+
     @model_validator(mode="after")
     def _consistent(self) -> ModelConfig:
-        if self.pretrain is None and not self.path:
+        if self.pretrain is not None and self.pretrain_images is not None:
+            raise ValueError(f"model {self.name!r} has pretrain, so it takes no pretrain_images")
+        if not self.is_offline and not self.path:
             raise ValueError(f"model {self.name!r} needs a path: a Hub id or a local folder")
-        if self.pretrain is not None and (self.path or self.size or self.init == "random"):
+        if self.is_offline and (self.path or self.size or self.init == "random"):
             raise ValueError(f"model {self.name!r} has pretrain, so it takes no path, size or init")
         if (self.init == "random") != (self.size is not None):
             raise ValueError(f"model {self.name!r}: init = 'random' and size go together")

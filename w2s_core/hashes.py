@@ -8,9 +8,14 @@ from typing import Any
 
 
 def stable_hash(*parts: Any) -> str:
-    """The first 80 bits of the SHA-256 of JSON values, as 20 hexadecimal digits."""
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    """The first 80 bits of the SHA-256 of JSON values, which may hold bytes, as 20 hexadecimal digits."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_digest)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def _digest(value: Any) -> dict[str, str]:
+    """What stands for bytes, which are no JSON."""
+    return {"sha256": hashlib.sha256(value).hexdigest()}
 
 
 def stable_int(*parts: Any) -> int:

@@ -98,6 +98,9 @@ PREDICTIONS = _tables("predictions", "predictions")
 
 STAGES: dict[str, Stage] = {
     "pretrain": Stage(entry="w2s_core.entries.pretrain:pretrain", outputs=_trained, runs="training"),
+    "pretrain_images": Stage(
+        entry="w2s_core.entries.pretrain_images:pretrain_images", outputs=_trained, runs="training"
+    ),
     "prepare": Stage(entry="w2s_core.entries.prepare:prepare", outputs=_prepared),
     "audit": Stage(entry="w2s_core.entries.audit:audit", outputs=_tables("checks", "checks")),
     "adapt": Stage(
@@ -229,6 +232,7 @@ ADDED: dict[str, dict[str, Any]] = {
         stage: {
             "training.optimizer": "adamw",
             "setting": "classify",
+            "n_classes": 2,
             "stop": [LAST],
             "loss.smoothing": 0.0,
             "loss.balance_batch": False,
@@ -238,7 +242,7 @@ ADDED: dict[str, dict[str, Any]] = {
         for stage in ("train_gt", "train_w2s")
     },
     **{
-        stage: {"setting": "classify"}
+        stage: {"setting": "classify", "n_classes": 2}
         for stage in (
             "adapt",
             "weak_labels",
@@ -254,9 +258,10 @@ ADDED: dict[str, dict[str, Any]] = {
             "score",
         )
     },
-    "features": {"layer": "last"},
-    "treat": {"treatment.at": "half", "setting": "classify"},
-    **{stage: {"data.n_parts": 1, "setting": "classify"} for stage in ("prepare", "audit")},
+    "features": {"layer": "last", "n_classes": 2},
+    **{stage: {"n_classes": 2} for stage in ("bag", "boost", "salience")},
+    "treat": {"treatment.at": "half", "setting": "classify", "n_classes": 2},
+    **{stage: {"data.n_parts": 1, "setting": "classify", "n_classes": 2} for stage in ("prepare", "audit")},
 }
 """Per stage, dotted parameter added after the first release to the value it stood for before it existed.
 

@@ -27,6 +27,7 @@ SELECT
 FROM answered JOIN files ON files.file = answered.filename
 
 -- name: labels
+-- Those of more than two classes have no probability of class 1.
 INSERT INTO labels
 SELECT files.key, files.output, rows.id, rows.weak_prob, rows.answer
 FROM (

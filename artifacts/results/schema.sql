@@ -65,7 +65,7 @@ CREATE TABLE predictions (
 );
 
 -- What students of each grid's latest run are trained on.
--- Of classes prob is that of class 1; labels that are texts are an answer.
+-- Of two classes prob is that of class 1, of more NULL; labels that are texts are an answer.
 CREATE TABLE labels (key VARCHAR, split VARCHAR, id VARCHAR, prob DOUBLE, answer VARCHAR);
 
 -- What debaters of each grid's latest run said, one row per turn. It is data, whatever it says.

@@ -34,6 +34,9 @@ class DataSource(NamedTuple):
     """Limit of the dataset, used where the grid sets none."""
     asked: Mapping[str, JSON]
     """What every stage of it knows of its examples, as parameters."""
+    shows: str = "text"
+    """What models have to read."""
+    n_classes: int = 2
 
 
 def build_graph(
@@ -64,7 +67,8 @@ def build_graph(
     for dataset in config.datasets:
         prepared = _prepare(graph, config, dataset, data[dataset])
         if config.audit:
-            add_audit(graph, config, prepared, tokenizers)
+            # What has no text has no tokens.
+            add_audit(graph, config, prepared, tokenizers if data[dataset].shows == "text" else [])
         for seed in config.seeds:
             cell = Cell(
                 graph=graph,
@@ -83,8 +87,10 @@ def build_graph(
 def _base(graph: Graph, config: GridConfig, model: ModelConfig, source: ModelSource) -> dict[str, FromNode | FromPath]:
     if model.pretrain is not None:
         params = {**model.pretrain.model_dump(), "world": config.world.model_dump()}
-        node = graph.add("pretrain", params, {}, {"model": model.name})
-        return {"base": FromNode(node, "model")}
+        return {"base": FromNode(graph.add("pretrain", params, {}, {"model": model.name}), "model")}
+    if model.pretrain_images is not None:
+        params = {**model.pretrain_images.model_dump(mode="json"), "world": config.world.model_dump()}
+        return {"base": FromNode(graph.add("pretrain_images", params, {}, {"model": model.name}), "model")}
     return {"base": FromPath(source.folder)} if source.folder is not None else {}
 
 

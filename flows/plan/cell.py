@@ -70,10 +70,9 @@ class Cell:
     models: Mapping[str, Model]
     """The ladder by name, weakest first."""
     recipe: Callable[[Mapping[str, JSON], int, Model, Frozen, Sequence[Frozen]], Mapping[str, JSON]]
-    """Parameters of a training by what is asked, seed, model, loss and stopping rules; one object where they are the
-    same."""
+    """Parameters of a training by what is asked, seed, model, loss and stopping rules; one object of the same."""
     asked: Mapping[str, JSON]
-    """What every stage of it knows: of which setting its rows are, and how their answers are compared."""
+    """What every stage of it knows: of which setting its rows are, of how many classes, how answers are compared."""
     seed: int
     supervisors: Mapping[str, Frozen]
     """What the grid says of its supervisors besides the ladder, by name."""

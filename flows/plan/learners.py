@@ -102,6 +102,8 @@ class Learner(NamedTuple):
     """Learns from the labels."""
     ceiling: Callable[[Lesson, Any], Answers] | None = None
     """The same with the truth for labels; None: a finetuned model, whatever the method."""
+    reads_text: bool = False
+    """Whether examples have to be texts."""
     needs_classes: bool = True
     """Whether labels have to be probabilities of classes; else they may be texts."""
 

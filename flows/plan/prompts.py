@@ -121,4 +121,4 @@ def ceiling(lesson: Lesson, spec: PromptSpec) -> Answers:
     return _asked(lesson, spec, lesson.truth) if spec.k else finetune(lesson.cell, lesson.name, lesson.truth)
 
 
-LEARNERS.register("prompt", Learner(PromptSpec, student, ceiling, needs_classes=False))
+LEARNERS.register("prompt", Learner(PromptSpec, student, ceiling, reads_text=True, needs_classes=False))

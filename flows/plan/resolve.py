@@ -15,9 +15,11 @@ from flows.plan.grid import GridConfig, MethodConfig
 from flows.plan.learners import LEARNERS
 from flows.plan.probes import ProbeSpec
 from flows.plan.prompts import PromptSpec
+from flows.plan.suits import require_suited
 from flows.plan.supervisors.supervisor import SUPERVISORS, Spec
-from w2s_core.config import AdaptConfig, ModelConfig
+from w2s_core.config import GENERATED_CLASSES, AdaptConfig, ModelConfig
 from w2s_core.data.cards import other_classes
+from w2s_core.data.class_folders import classes_of_source, label_column
 from w2s_core.data.datasets import DATASETS, Dataset
 from w2s_core.data.hub import CONVERTED, NotOnHubError, cached_file, resolve_hub
 from w2s_core.data.layouts import dataset_folder, folder_files
@@ -86,6 +88,7 @@ def resolve(config: GridConfig, revisions: Mapping[str, str], *, update: bool = 
     if texts := [name for name in config.datasets if DATASETS.get(name).form is not None]:
         _refuse_classes(config, methods, pairs, texts[0])
     weights = {model.name: _model_source(model, recorded) for model in models}
+    require_suited(config, models, methods, data)
     graph = build_graph(config, models, methods, pairs, data, weights)
     return Resolved(graph, models, recorded.used)
 
@@ -277,15 +280,29 @@ def _place(spec: Spec, specs: Mapping[str, Spec], ladder: list[str], after: tupl
 def _data_source(config: GridConfig, name: str, revisions: Revisions) -> DataSource:
     try:
         dataset = DATASETS.get(name)
-        limits = dataset.max_chars, dataset.asked
+        params: JSON
+        files: Mapping[str, Path] = {}
+        n_classes = dataset.n_classes
         if config.source == "offline":
-            return DataSource({"kind": "offline", "world": config.world.model_dump()}, {}, *limits)
-        if config.source == "hub":
-            return DataSource(_hub_source(dataset, revisions), {}, *limits)
-        folder = Path(config.source).expanduser()
-        files, place = folder_files(folder, name), dataset_folder(folder, name)
-        classes = other_classes(place, dataset) if place is not None else {}
-        return DataSource({"kind": "folder", **({"classes": classes} if classes else {})}, files, *limits)
+            params = {"kind": "offline", "world": config.world.model_dump()}
+            n_classes = n_classes or GENERATED_CLASSES
+        elif config.source == "hub":
+            params = _hub_source(dataset, revisions)
+        else:
+            folder = Path(config.source).expanduser()
+            files, place = folder_files(folder, name), dataset_folder(folder, name)
+            classes = other_classes(place, dataset) if place is not None else {}
+            if (column := label_column(dataset.columns)) and place is not None and dataset.leaves_names_to_source:
+                classes[column] = classes_of_source(files, place, dataset)
+                if n_classes not in (None, len(classes[column])):
+                    raise DataError(f"{place} has {len(classes[column])} classes, but {name} has {n_classes}")
+                n_classes = len(classes[column])
+            params = {"kind": "folder", **({"classes": classes} if classes else {})}
+        if n_classes is None:
+            raise DataError(f"how many classes {name} has is read of its files; download them, and give the folder")
+        # Answers that are texts are of no class.
+        asked = dataset.asked if dataset.form else {**dataset.asked, "n_classes": n_classes}
+        return DataSource(params, files, dataset.max_chars, asked, dataset.shows, n_classes)
     except UnknownNameError as error:
         raise UsageError(f"datasets: {error}") from None
     except DataError as error:
@@ -316,7 +333,7 @@ def _hub_source(dataset: Dataset, revisions: Revisions) -> JSON:
 
 
 def _model_source(model: ModelConfig, revisions: Revisions) -> ModelSource:
-    if model.pretrain is not None:
+    if model.is_offline:
         return ModelSource("offline")
     folder = Path(model.path).expanduser()
     if folder.is_dir():

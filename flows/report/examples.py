@@ -40,7 +40,7 @@ def print_examples(console: Console, config: GridConfig, n_groups: int, *, as_js
     shown = _shown(view, rows)
     truth = [row.gt_label for row in rows] if view.truth is None else shown[view.truth]
     name = "gt_label" if view.truth is None else view.truth
-    for row, text, label in zip(rows, view.text(shown), truth, strict=True):
+    for row, text, label in zip(rows, (view.text or view.brief)(shown), truth, strict=True):
         example = {"id": row.id, "group": row.group, name: label, "text": text}
         by_group.setdefault(row.group, []).append(example)
     examples = [example for group in islice(by_group.values(), n_groups) for example in group]
@@ -66,7 +66,9 @@ def rows_to_label(config: GridConfig) -> pa.Table:
     rows = [(split, row) for split in LABELLED for row in splits[split]]
     about = {"split": [split for split, _ in rows], "id": [row.id for _, row in rows]}
     shown = _shown(view, [row for _, row in rows])
-    return pa.table({**about, **{name: values for name, values in shown.items() if name != view.truth}})
+    # What is no text cannot stand in a table.
+    told = shown if view.text else {view.things: view.brief(shown)}
+    return pa.table({**about, **{name: values for name, values in told.items() if name != view.truth}})
 
 
 def _shown(view: View, rows: Sequence[Row]) -> dict[str, list[Any]]:

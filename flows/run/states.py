@@ -25,7 +25,8 @@ MOST_NAMES = 3
 
 def run_name(config: GridConfig) -> str:
     """What tells a run of a grid from others in a list: grid, datasets and methods."""
-    return " · ".join([config.name, _few(config.datasets, "datasets"), _few(config.methods, "methods")])
+    methods = [method if isinstance(method, str) else method.name for method in config.methods]
+    return " · ".join([config.name, _few(config.datasets, "datasets"), _few(methods, "methods")])
 
 
 def _few(names: Sequence[str], what: str) -> str:

@@ -29,7 +29,7 @@ class Formatted(Protocol):
 
     @property
     def gt_label(self) -> int:
-        """0 or 1."""
+        """The number of its class: 0 or 1, where there are two."""
 
     @property
     def group(self) -> str:
@@ -86,6 +86,23 @@ class Preference(NamedTuple):
         return self.passage, self.first, self.second
 
 
+class Picture(NamedTuple):
+    """An encoded image of one of K classes."""
+
+    image: bytes
+    """A file of it, such as PNG or JPEG."""
+    gt_label: int
+    group: str
+    """Of its pixels: what is the same image ends up in the same split."""
+    candidate: str = ""
+    also: str = ""
+
+    @property
+    def shown(self) -> tuple[bytes]:
+        """See ``Formatted``."""
+        return (self.image,)
+
+
 class TextExample(NamedTuple):
     """A prompt with the text that is its answer. The model reads the prompt and goes on."""
 
@@ -119,8 +136,15 @@ class Label:
     """What ``format`` reads."""
 
 
-Kind = type | GenericAlias | Mapping[str, "Kind"] | Label
-"""Type of a column's values: ``str``, ``int``, ``bool``, a list (``list[str]``), a struct (field to kind), a label."""
+@dataclass(frozen=True, slots=True)
+class EncodedImage:
+    """Kind of a column of images: the bytes of a file, alone or as the field ``bytes`` of a struct, as the Hub has
+    them; ``format`` reads bytes."""
+
+
+Kind = type | GenericAlias | Mapping[str, "Kind"] | Label | EncodedImage
+"""Type of a column's values: ``str``, ``int``, ``bool``, a list (``list[str]``), a struct (field to kind), a label, an
+image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +165,8 @@ class Dataset:
     """Rows of each split that are streamed from the Hub instead of downloading a large dataset whole; None: all."""
     setting: str = "classify"
     """What an example of it is; see ``w2s_core.settings``."""
+    n_classes: int | None = 2
+    """None: as many as the source has names for."""
     form: str | None = None
     """The normal form of answers that are texts; see ``w2s_core.data.forms``. None: examples are of classes."""
     columns: Mapping[str, Kind]
@@ -153,6 +179,17 @@ class Dataset:
     """Train and test examples after balancing, as published by others at limits of 11,000 and 5,000."""
     unverified: str = ""
     """What of this entry has not been seen at its source."""
+
+    @property
+    def shows(self) -> str:
+        """Text or images: what models have to read."""
+        return "images" if any(isinstance(kind, EncodedImage) for kind in self.columns.values()) else "text"
+
+    @property
+    def leaves_names_to_source(self) -> bool:
+        """Whether what its classes are called, and in which order, is up to the source."""
+        labels = [kind for kind in self.columns.values() if isinstance(kind, Label)]
+        return any(not label.names and not label.is_binary for label in labels)
 
     @property
     def asked(self) -> dict[str, str]:
@@ -168,6 +205,7 @@ DATASETS: Registry[Dataset] = Registry(
         "w2s_core.data.nlp.pairs",
         "w2s_core.data.nlp.choices",
         "w2s_core.data.preferences",
+        "w2s_core.data.pictures",
         "w2s_core.data.arithmetic",
         "w2s_core.data.moves",
     ),

@@ -40,6 +40,49 @@ def read_given(path: Path, ids: Mapping[str, list[str]]) -> dict[str, np.ndarray
     return {split: np.array([by_id[id] for id in of], np.float64) for split, of in ids.items()}
 
 
+def read_given_classes(path: Path, ids: Mapping[str, list[str]], n_classes: int) -> dict[str, np.ndarray]:
+    """The probabilities of the rows of each split, [N, C] float64 in the order of ``ids[split]``, of more than two
+    classes: from the column ``probs``, a list (Parquet alone), or all sure from ``class``, a number from 0.
+
+    Raises:
+        DataError: see ``read_given``.
+    """
+    table = _read(path, "probs", "class")
+    given = table["id"].cast(pa.string()).to_pylist()
+    try:
+        probs = _of_classes(path, table, given, n_classes)
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{path}: {error}; class is a number from 0 to {n_classes - 1}") from None
+    by_id = _by_id(path, given, list(probs), ids)
+    return {split: np.array([by_id[id] for id in of], np.float64) for split, of in ids.items()}
+
+
+def _of_classes(path: Path, table: pa.Table, given: list[str], n_classes: int) -> np.ndarray:
+    """[N, C] of the column ``probs``, or, all sure, of ``class``."""
+    if "probs" in table.column_names:
+        found = table["probs"].cast(pa.list_(pa.float64())).to_pylist()
+        wrong = [
+            repr(id)
+            for id, of_row in zip(given, found, strict=True)
+            if of_row is None or len(of_row) != n_classes or not _are_probabilities(np.array(of_row, np.float64))
+        ]
+        what = "rows whose probs are no probabilities"
+        _refuse(path, wrong, what, f"give each the {n_classes} of its classes, which add up to 1")
+        return np.array(found, np.float64)
+    classes = table["class"].cast(pa.int64()).to_pylist()
+    wrong = [
+        f"{id!r} has {number}"
+        for id, number in zip(given, classes, strict=True)
+        if number is None or not 0 <= number < n_classes
+    ]
+    _refuse(path, wrong, "classes that are none", f"class is a number from 0 to {n_classes - 1}")
+    return np.eye(n_classes)[np.array(classes, np.int64)]
+
+
+def _are_probabilities(probs: np.ndarray) -> bool:
+    return bool((probs >= 0).all() and abs(probs.sum() - 1) < 1e-6)
+
+
 def read_given_answers(path: Path, ids: Mapping[str, list[str]]) -> dict[str, list[str]]:
     """The texts that answer the rows of each split, in the order of ``ids[split]``, from the column ``answer``.
 
@@ -67,8 +110,8 @@ def _by_id(path: Path, given: list[str], labels: list[T], ids: Mapping[str, list
     return by_id
 
 
-def _read(path: Path, label: str) -> pa.Table:
-    """The ids of a file whose name tells its format, and the column ``label``.
+def _read(path: Path, *labels: str) -> pa.Table:
+    """The ids of a file whose name tells its format, and the first column of ``labels`` that there is.
 
     Raises:
         DataError: another format, a file that cannot be read, or one that lacks a column.
@@ -85,6 +128,7 @@ def _read(path: Path, label: str) -> pa.Table:
             raise DataError(f"{path}: labels are read from .csv and .parquet files")
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
+    label = next((name for name in labels if name in table.column_names), labels[-1])
     for name in ("id", label):
         if name not in table.column_names:
             raise DataError(f"{path}: no column {name!r}; it needs id and {label}")

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from w2s_core.data.datasets import RawRow
+from w2s_core.data.datasets import EncodedImage, RawRow
 from w2s_core.data.labels import Tell
 from w2s_core.data.layouts import SPLITS
 from w2s_core.data.sources import SOURCES, Columns, TellSplit, checked, first_line, nobody
@@ -103,6 +103,9 @@ def _split_rows(source: Mapping[str, Any], split: str, columns: Columns, tell: T
             rows = builder.as_dataset(split=split)
         else:
             rows = builder.as_streaming_dataset(split=split)
+        for name, kind in columns.items():
+            if isinstance(kind, EncodedImage) and name in (rows.features or {}):
+                rows = rows.cast_column(name, datasets.Image(decode=False))
         features = (rows.features or {}).items()
         names = {name: feature.names for name, feature in features if isinstance(feature, datasets.ClassLabel)}
         # Not ``take``, which asks for one batch more than it gives: perhaps for the next file.

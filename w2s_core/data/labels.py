@@ -38,9 +38,13 @@ def converter(label: Label, names: Sequence[str] | None, where: str, column: str
     if names is not None and order is not None:
         tell(column, ", ".join(f"{name!r} is {i} there and {order[i]} here" for i, name in enumerate(names)))
     by_name = _by_name(label)
+    # An entry that leaves the names to its source has the source's order.
+    own = {name: number for number, name in enumerate(names or ())} if is_open(label) else {}
 
     def convert(value: Any) -> Any:
         number = value
+        if isinstance(value, str) and value in own:
+            return label.kind(own[value])
         if isinstance(value, bool):
             if not label.is_binary:
                 return value
@@ -63,6 +67,11 @@ def converter(label: Label, names: Sequence[str] | None, where: str, column: str
     return convert
 
 
+def is_open(label: Label) -> bool:
+    """Whether an entry leaves to its source what the classes are called."""
+    return not label.names and not label.is_binary
+
+
 def _by_name(label: Label) -> dict[str, int]:
     """Every name of a class to its number."""
     named = {_plain(name): number for number, names in enumerate(label.names) for name in names}
@@ -77,6 +86,8 @@ def order_of(label: Label, names: Sequence[str], where: str, column: str) -> lis
     Raises:
         DataError: the file's names are not those of the entry.
     """
+    if is_open(label):
+        return None
     by_name = _by_name(label)
     order = [by_name.get(_plain(name), int(name) if name.isdecimal() else -1) for name in names]
     n_classes = 2 if label.is_binary else len(label.names)

@@ -21,6 +21,21 @@ SYNONYMS = {"validation": ("validation", "valid", "val", "dev")}
 """What files of a split are called besides its own name."""
 
 
+IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+"""Suffixes of files of images, in small letters or large."""
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The images in a folder, by name."""
+    return [path for path in _files(folder) if path.suffix.lower() in IMAGES]
+
+
+def class_folders(folder: Path) -> list[Path]:
+    """The folders in a folder that hold images, by name: in this order classes have their numbers."""
+    places = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    return [place for place in places if image_files(place)]
+
+
 class Found(NamedTuple):
     """A file of a split."""
 
@@ -35,7 +50,8 @@ def folder_files(folder: Path, dataset: str) -> dict[str, Path]:
 
     Splits have our names or the Hub's, which may mean another file by ``test``: the Hub's count where its layout is
     there. A split is one file, such as ``train.parquet`` or ``train.csv.gz``, or shards of one kind, such as
-    ``train-00000-of-00002.parquet``; an input is called by our split and what the file's name says after its own.
+    ``train-00000-of-00002.parquet``; or of images a
+    folder with a folder of each class. An input is called by our split and what the file's name says after its own.
 
     Raises:
         DataError: the folder, the dataset, a split or a numbered shard is missing, or a split is there twice.
@@ -95,6 +111,8 @@ def _found(base: Path, split: str) -> list[Found]:
             if name and name.stem not in ("state", "dataset_info") and not name.stem.startswith("cache-"):
                 rest = name.stem.removeprefix("data-").removeprefix(f"{word}-")
                 found.append(Found(f"-{rest}", name.suffix + name.compression, path))
+        if not found and class_folders(base / word):
+            found.append(Found("", "", base / word))
         if found:
             break
     return found

@@ -38,7 +38,7 @@ class Rows:
 
     ids: list[str]
     gt_labels: np.ndarray
-    """[N] int8, 0 or 1."""
+    """[N] int8 or, of very many classes, int16: their numbers from 0."""
     shown: Callable[[], Iterator[Shown]]
     """Reads all that is shown, some examples at a time."""
 
@@ -76,7 +76,7 @@ def read_rows(path: Path) -> Rows:
     gt_labels: list[np.ndarray] = []
     for batch in _read(path, "id", "gt_label"):
         ids += batch["id"].to_pylist()
-        gt_labels.append(batch["gt_label"].to_numpy().astype(np.int8))
+        gt_labels.append(batch["gt_label"].to_numpy())
     return Rows(ids, np.concatenate(gt_labels), shown=partial(_read_shown, path))
 
 
@@ -95,20 +95,21 @@ def _read(path: Path, *columns: str) -> Iterator[pa.RecordBatch]:
 
 
 def read_weak_probs(path: Path, ids: list[str]) -> np.ndarray:
-    """P(class 1) that a supervisor gave to each of ``ids``, [N] float64, joined by id.
+    """The probabilities that a supervisor gave to each of ``ids``, joined by id, as ``as_held`` has them.
 
     Raises:
         DataError: an id has no label.
     """
-    table = pq.read_table(path, columns=["id", "weak_prob"])
-    places = pc.index_in(pa.array(ids, pa.string()), table["id"])
+    known, probs = read_labels(path)
+    places = pc.index_in(pa.array(ids, pa.string()), pa.array(known, pa.string()))
     if places.null_count:
         missing = ids[places.is_null().index(True).as_py()]
         raise DataError(
             f"{path}: {places.null_count} of {len(ids)} rows have no weak label, such as {missing!r}; "
             "label the same prepared rows that the student trains on"
         )
-    return table["weak_prob"].take(places).to_numpy().copy()  # writable, which torch asks for
+    found: np.ndarray = probs[places.to_numpy(zero_copy_only=False)]  # a copy, which can be written to
+    return found
 
 
 def read_weights(path: Path, ids: list[str]) -> np.ndarray:
@@ -121,9 +122,13 @@ def read_weights(path: Path, ids: list[str]) -> np.ndarray:
 
 
 def read_labels(path: Path) -> tuple[list[str], np.ndarray]:
-    """The ids of one split's labels, and P(class 1) of each, [N] float64."""
-    table = pq.read_table(path, columns=["id", "weak_prob"])
-    return table["id"].to_pylist(), table["weak_prob"].to_numpy()
+    """The ids of one split's labels, and the probabilities of each, as ``as_held`` has them."""
+    is_of_two = "weak_prob" in pq.read_schema(path).names
+    table = pq.read_table(path, columns=["id", "weak_prob" if is_of_two else "probs"])
+    ids: list[str] = table["id"].to_pylist()
+    if is_of_two:
+        return ids, table["weak_prob"].to_numpy()
+    return ids, table["probs"].combine_chunks().flatten().to_numpy().reshape(len(ids), -1)
 
 
 def read_features(path: Path, ids: list[str]) -> np.ndarray:
@@ -159,14 +164,15 @@ def write_features(path: Path, ids: list[str], vectors: np.ndarray) -> None:
     pq.write_table(pa.table(columns), path, compression="none", use_dictionary=False)
 
 
-def two_classes(probs: np.ndarray) -> np.ndarray:
-    """[N, 2] float64, the probabilities of both classes, from [N] P(class 1)."""
-    return np.stack([1 - probs, probs], axis=1)
-
-
 def write_weak_probs(path: Path, ids: list[str], weak_probs: np.ndarray, weights: np.ndarray | None = None) -> None:
-    """Write one split's weak labels: id, weak_prob; and weight, where a row is dropped, which is 0."""
-    columns = {"id": pa.array(ids, pa.string()), "weak_prob": pa.array(weak_probs, pa.float64())}
+    """Write one split's weak labels, as ``as_held`` has them: id, and weak_prob, or of more classes the list probs; and
+    weight, where a row is dropped, which is 0."""
+    columns = {"id": pa.array(ids, pa.string())}
+    if weak_probs.ndim == 1:
+        columns["weak_prob"] = pa.array(weak_probs, pa.float64())
+    else:
+        flat = pa.FixedSizeListArray.from_arrays(pa.array(weak_probs.reshape(-1), pa.float64()), weak_probs.shape[1])
+        columns["probs"] = flat.cast(pa.list_(pa.float64()))
     if weights is not None and not weights.all():
         columns["weight"] = pa.array(weights, pa.float64())
     pq.write_table(pa.table(columns), path, compression="zstd")
@@ -206,11 +212,14 @@ def read_groups(path: Path) -> list[str]:
 
 
 def write_predictions(path: Path, rows: Rows, groups: list[str], probs: np.ndarray) -> None:
-    """Write one split's predictions: id, group, prob, gt_label."""
-    columns = {
-        "id": pa.array(rows.ids, pa.string()),
-        "group": pa.array(groups, pa.string()),
-        "prob": pa.array(probs, pa.float64()),
-        "gt_label": pa.array(rows.gt_labels, pa.int8()),
-    }
+    """Write one split's predictions: id, group, gt_label, and of two classes prob, which is P(class 1); of more classes
+    answer, the number of the likeliest, and whether it is right."""
+    columns = {"id": pa.array(rows.ids, pa.string()), "group": pa.array(groups, pa.string())}
+    if probs.ndim == 1:
+        columns["prob"] = pa.array(probs, pa.float64())
+    else:
+        answers = probs.argmax(1)
+        columns["answer"] = pa.array(answers.astype(str), pa.string())
+        columns["right"] = pa.array(answers == rows.gt_labels, pa.bool_())
+    columns["gt_label"] = pa.array(rows.gt_labels, pa.int8() if probs.ndim == 1 else pa.int16())
     pq.write_table(pa.table(columns), path, compression="zstd")

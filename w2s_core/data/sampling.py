@@ -137,37 +137,41 @@ class Split:
 
 
 def balanced(rows: list[Row], max_majority: float) -> list[Row]:
-    """``rows``; if one class has more than ``max_majority`` of them, without its surplus over the other."""
+    """``rows``; if one class has more than ``max_majority`` of them, no class has more of them than the smallest."""
     counts = Counter(row.gt_label for row in rows)
-    majority = int(counts[1] > counts[0])
-    if counts[majority] <= max_majority * len(rows):
+    if max(counts.values(), default=0) <= max_majority * len(rows):
         return rows
-    larger = sorted((row for row in rows if row.gt_label == majority), key=lambda row: row.rank)
-    return [row for row in rows if row.gt_label != majority] + larger[: counts[1 - majority]]
+    least = min(counts.values()) if len(counts) > 1 else 0
+    kept = [row for row in rows if counts[row.gt_label] == least]
+    for label in sorted(label for label, n in counts.items() if n > least):
+        kept += sorted((row for row in rows if row.gt_label == label), key=lambda row: row.rank)[:least]
+    return kept
 
 
-def sample_any(rows: list[Row], n: int, seed: int) -> Split:
+def sample_any(rows: list[Row], n: int, seed: int, n_classes: int = 2) -> Split:
     """``n`` rows, whatever their class; fewer where there are fewer."""
-    split = Split(n, [n, n])
+    split = Split(n, [n] * n_classes)
     _fill([split], rows, seed)
     return split
 
 
-def sample_balanced(rows: list[Row], sizes: Mapping[str, int], seed: int) -> dict[str, Split]:
+def sample_balanced(rows: list[Row], sizes: Mapping[str, int], seed: int, n_classes: int = 2) -> dict[str, Split]:
     """Splits of these sizes that share no group, fewer rows where there are fewer.
 
-    Each is half of either class, within a row, as far as the smaller class reaches; past that, it has the same share
-    of every split.
+    Each has as much of every class, within a row, as far as the smaller classes reach; past that, a class has the same
+    share of every split.
     """
     counts = Counter(row.gt_label for row in rows)
-    minority = int(counts[1] < counts[0])
-    share = min(0.5, counts[minority] / sum(sizes.values()))
-    splits = {}
-    for name, n in sizes.items():
-        room = [n, n]
-        room[minority] = round(n * share)
-        room[1 - minority] = n - room[minority]
-        splits[name] = Split(n, room)
+    splits = {name: Split(n, [0] * n_classes) for name, n in sizes.items()}
+    left = dict(sizes)
+    # The rarest first: what it leaves goes to the others.
+    rarest_first = sorted(range(n_classes), key=lambda label: (counts[label], label))
+    for position, label in enumerate(rarest_first):
+        n_left = n_classes - position
+        share = min(1 / n_left, counts[label] / max(1, sum(left.values()))) if n_left > 1 else 1.0
+        for name, split in splits.items():
+            split.room[label] = round(left[name] * share)
+            left[name] -= split.room[label]
     _fill(list(splits.values()), rows, seed)
     return splits
 
@@ -193,7 +197,7 @@ def _fill(splits: list[Split], rows: list[Row], seed: int) -> None:
             if rule == "any":
                 fitting = group[: split.n_missing]
             else:
-                fitting = [row for k in (0, 1) for row in _of_class(group, k)[: split.room[k]]]
+                fitting = [row for k, room in enumerate(split.room) for row in _of_class(group, k)[: max(0, room)]]
             if len(fitting) == len(group) or (fitting and rule in ("part", "any")):
                 split.add(fitting)
                 is_taken[i] = True

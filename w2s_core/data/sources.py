@@ -14,7 +14,8 @@ from types import GenericAlias
 from typing import Any, get_args
 
 from w2s_core.config import WorldConfig
-from w2s_core.data.datasets import Kind, Label, RawRow
+from w2s_core.data.class_folders import read_class_folders
+from w2s_core.data.datasets import EncodedImage, Kind, Label, RawRow
 from w2s_core.data.formats import kind_of, metadata_of, open_rows
 from w2s_core.data.labels import Tell, class_names, converters, mapping_notes
 from w2s_core.data.layouts import SPLITS
@@ -84,6 +85,8 @@ def _read_files(paths: Sequence[Path], columns: Columns, classes: Classes, tell:
 
 
 def _read_file(path: Path, columns: Columns, classes: Classes, tell: Tell) -> Iterator[RawRow]:
+    if path.is_dir():
+        return checked(read_class_folders(path, columns), columns, str(path), classes, tell)
     opened = open_rows(path, list(columns))
     if opened.names is not None:
         require_columns(opened.names, columns, str(path))
@@ -117,6 +120,7 @@ def checked(
         DataError: a column is missing, a value has not the kind of its column, or classes have other names.
     """
     convert = converters(columns, names, where, tell)
+    convert |= {name: _file_of for name, kind in columns.items() if isinstance(kind, EncodedImage)}
     for number, row in enumerate(rows, start=1):
         if not row.keys() >= columns.keys():
             require_columns(list(row), columns, where if number == 1 else f"{where}, row {number}")
@@ -130,6 +134,11 @@ def checked(
         yield values
 
 
+def _file_of(value: Any) -> Any:
+    """The bytes of an image, where a struct has them."""
+    return value.get("bytes") if isinstance(value, Mapping) else value
+
+
 def fits(value: Any, kind: Kind) -> bool:
     """Whether a value has the kind of its column, down to the items of a list and the fields of a struct."""
     if isinstance(kind, Mapping):
@@ -141,6 +150,8 @@ def fits(value: Any, kind: Kind) -> bool:
     if isinstance(kind, GenericAlias):
         (of_items,) = get_args(kind)
         return type(value) is list and all(fits(item, of_items) for item in value)
+    if isinstance(kind, EncodedImage):
+        return type(value) is bytes
     if isinstance(kind, Label):
         kind = kind.kind
     # Not isinstance: True is an int, and is no class label.
@@ -161,6 +172,8 @@ def _in_words(kind: Kind) -> str:
         return "{" + ", ".join(f"{name}: {_in_words(of_field)}" for name, of_field in kind.items()) + "}"
     if isinstance(kind, GenericAlias):
         return f"list of {_in_words(get_args(kind)[0])}"
+    if isinstance(kind, EncodedImage):
+        return "files of images, as bytes"
     if isinstance(kind, Label):
         names = ", ".join(f"{i} = {names[0]}" for i, names in enumerate(kind.names))
         return _in_words(kind.kind) + (f" ({names})" if names else "")

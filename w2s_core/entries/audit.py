@@ -5,7 +5,6 @@ It reads what ``prepare`` reads and changes nothing. Whether labels leak is aske
 
 from __future__ import annotations
 
-import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from w2s_core.config import WorldConfig
 from w2s_core.data.checks import Check, Limits, judged, table, worst
 from w2s_core.data.rows import Rows
 from w2s_core.data.sampling import Row
-from w2s_core.entries.prepare import Collected, collect, shown_by_column
+from w2s_core.entries.prepare import Collected, collect, of_classes, shown_by_column
 from w2s_core.settings.setting import LEAKS, SETTINGS, VIEWS, Setting, View
 from w2s_core.watch import Watch
 
@@ -66,7 +65,7 @@ def audit(params: Mapping[str, Any], inputs: Mapping[str, Path], out: Path, watc
     tokenizers = params["tokenizers"]
     find_leaks = LEAKS.get(params["setting"])
     setting, view = SETTINGS.get(params["setting"]), VIEWS.get(params["setting"])
-    checks = [*data_checks(collected, view.n_classes), *find_leaks(collected.usable["train"])]
+    checks = [*data_checks(collected, view), *find_leaks(collected.usable["train"])]
     watch.progress(1, 1 + len(tokenizers), "parts")
     for done, spec in enumerate(tokenizers, start=2):
         tokenizer = _tokenizer(spec, inputs)
@@ -89,7 +88,7 @@ def headline(checks: Sequence[Check]) -> dict[str, Any]:
     return {
         "rows_in": both("rows_in"),
         "examples": both("kept"),
-        "class_1": both("kept.positive") / both("kept"),
+        "class_1": both("kept.positive") / both("kept") if ("train", "kept.positive") in raw else None,
         "groups": both("kept.groups"),
         "verdict": worst(check.verdict for check in checks),
         "n_fail": found["fail"],
@@ -98,31 +97,34 @@ def headline(checks: Sequence[Check]) -> dict[str, Any]:
     }
 
 
-def data_checks(collected: Collected, n_classes: int = 2) -> Iterator[Check]:
+def data_checks(collected: Collected, view: View) -> Iterator[Check]:
     """What rows there are, in which split, and which of them there are twice."""
     yield judged("all", "labels.mapped", len(collected.notes), MAPPED, "; ".join(collected.notes))
     for raw, rows in collected.usable.items():
-        yield from _raw_checks(raw, collected.n_raw[raw], collected.dropped[raw], rows)
+        yield from _raw_checks(raw, collected.n_raw[raw], collected.dropped[raw], rows, collected.n_classes, view)
     for split, rows in collected.splits.items():
-        yield from _split_checks(split, rows, n_classes)
+        yield from _split_checks(split, rows, collected.n_classes, view)
     splits = collected.splits
     earlier, where = splits["weak_train"], "weak_train"
     for part in [split for split in splits if split.startswith("part.")]:
-        yield from _shared(part, splits[part], earlier, f"of {part} are in {where}")
+        yield from _shared(view, part, splits[part], earlier, f"of {part} are in {where}")
         earlier, where = [*earlier, *splits[part]], "weak_train or an earlier part"
-    yield from _shared("halves", splits["transfer_train"], earlier, f"of transfer_train are in {where}")
+    yield from _shared(view, "halves", splits["transfer_train"], earlier, f"of transfer_train are in {where}")
     halves = [*earlier, *splits["transfer_train"]]
-    yield from _shared("validation", splits["validation"], halves, "of validation are in the halves")
-    yield from _shared("test", splits["test"], collected.usable["train"], "of test are in train")
+    yield from _shared(view, "validation", splits["validation"], halves, "of validation are in the halves")
+    yield from _shared(view, "test", splits["test"], collected.usable["train"], "of test are in train")
 
 
-def _raw_checks(split: str, n_raw: int, dropped: Mapping[str, int], rows: list[Row]) -> Iterator[Check]:
+def _raw_checks(
+    split: str, n_raw: int, dropped: Mapping[str, int], rows: list[Row], n_classes: int, view: View
+) -> Iterator[Check]:
     """Of a raw file, and of the examples that are left of it to choose from."""
     yield Check(split, "rows_in", n_raw)
     for reason, n in dropped.items():
         yield Check(split, f"dropped.{reason}", n)
     yield Check(split, "kept", len(rows))
-    yield Check(split, "kept.positive", sum(row.gt_label for row in rows))
+    for name, n in of_classes(rows, n_classes).items():
+        yield Check(split, f"kept.{name}", n)
     yield Check(split, "kept.groups", len({row.group for row in rows}))
 
     n = len(rows) + sum(dropped.values())
@@ -133,29 +135,34 @@ def _raw_checks(split: str, n_raw: int, dropped: Mapping[str, int], rows: list[R
         detail = f"{in_test:.1%} of the examples belong to groups of the test file, and were left out"
         yield judged(split, "in_test", in_test, IN_TEST, detail)
 
-    labelled = Counter((_text(row), row.gt_label) for row in rows)
-    texts = Counter(text for text, _ in labelled)
+    labelled = Counter((view.exact(row), row.gt_label) for row in rows)
+    labels_of = Counter(shown for shown, _ in labelled)
     share = 1 - len(labelled) / len(rows)
     yield judged(split, "duplicates", share, DUPLICATES, f"{share:.1%} of the examples are there again, label and all")
-    share = sum(n for (text, _), n in labelled.items() if texts[text] > 1) / len(rows)
-    detail = f"{share:.1%} of the examples have a text that is there with both labels"
+    share = sum(n for (shown, _), n in labelled.items() if labels_of[shown] > 1) / len(rows)
+    several = "both" if n_classes == 2 else "several"
+    detail = f"{share:.1%} of the examples have {view.a_thing} that is there with {several} labels"
     yield judged(split, "contradictions", share, CONTRADICTIONS, detail)
 
 
-def _split_checks(split: str, rows: list[Row], n_classes: int) -> Iterator[Check]:
+def _split_checks(split: str, rows: list[Row], n_classes: int, view: View) -> Iterator[Check]:
     """Of one output of ``prepare``."""
-    class_1 = sum(row.gt_label for row in rows) / len(rows)
-    majority = max(class_1, 1 - class_1)
+    counts = Counter(row.gt_label for row in rows)
+    larger = max(sorted(counts), key=counts.__getitem__)
+    majority = counts[larger] / len(rows)
     yield Check(split, "rows", len(rows))
-    yield Check(split, "class_1", class_1)
-    detail = f"{majority:.1%} of the examples are of class {int(class_1 > 0.5)}"
+    if n_classes <= 2:
+        yield Check(split, "class_1", counts[1] / len(rows))
+    else:
+        yield Check(split, "classes", len(counts))
+    detail = f"{majority:.1%} of the examples are of class {larger}"
     if n_classes > 1:
         yield judged(split, "majority", majority, MAJORITY, detail)
     groups = Counter(row.group for row in rows)
     yield Check(split, "groups", len(groups))
     yield Check(split, "rows_per_group.mean", len(rows) / len(groups))
     yield Check(split, "rows_per_group.max", max(groups.values()))
-    yield from _distribution(split, "length.chars", [len(_text(row)) for row in rows])
+    yield from _distribution(split, view.size.name, [view.size.of(row) for row in rows])
 
 
 def _distribution(split: str, check: str, lengths: Iterable[int]) -> Iterator[Check]:
@@ -164,22 +171,13 @@ def _distribution(split: str, check: str, lengths: Iterable[int]) -> Iterator[Ch
         yield Check(split, f"{check}.{name}", float(np.percentile(ordered, q, method="inverted_cdf")))
 
 
-def _shared(check: str, rows: list[Row], others: list[Row], where: str) -> Iterator[Check]:
-    """How many of ``rows`` have a text that one of ``others`` has, to the letter or nearly."""
-    for kind, key in (("exact", _text), ("near", _normalised)):
+def _shared(view: View, check: str, rows: list[Row], others: list[Row], where: str) -> Iterator[Check]:
+    """How many of ``rows`` are, exactly or nearly, among ``others``."""
+    for kind, key in (("exact", view.exact), ("near", view.near)):
         there = {key(row) for row in others}
         share = sum(key(row) in there for row in rows) / len(rows)
-        alike = "" if kind == "exact" else ", but for case, space and punctuation"
-        yield judged("all", f"shared.{check}.{kind}", share, SHARED, f"{share:.1%} of the texts {where}{alike}")
-
-
-def _text(row: Row) -> str:
-    return "\n".join(map(str, row.shown))
-
-
-def _normalised(row: Row) -> str:
-    """The letters and digits of an example's text; the text, if it has none."""
-    return re.sub(r"[\W_]+", "", _text(row).casefold()) or _text(row)
+        alike = "" if kind == "exact" else view.alike
+        yield judged("all", f"shared.{check}.{kind}", share, SHARED, f"{share:.1%} of the {view.things} {where}{alike}")
 
 
 class Tokenizer(NamedTuple):

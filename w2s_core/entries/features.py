@@ -1,4 +1,4 @@
-"""The stage ``features``: what a model makes of texts, once for all that is fitted on it.
+"""The stage ``features``: what a model makes of rows, once for all that is fitted on it.
 
 Only files in, files out; how rows go through the model is in ``w2s_core.training.features``.
 """
@@ -13,8 +13,8 @@ import numpy as np
 from w2s_core.config import LAST_LAYER
 from w2s_core.data.rows import read_rows, write_features
 from w2s_core.errors import DataError
-from w2s_core.models.classifier import Classifier, build, load
-from w2s_core.settings.setting import SETTINGS
+from w2s_core.models.classifier import Classifier
+from w2s_core.settings.setting import KINDS, SETTINGS
 from w2s_core.training.features import extract, give_layer
 from w2s_core.watch import Watch
 
@@ -37,7 +37,8 @@ def features(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: 
 
 
 def _model(params: dict[str, Any], inputs: dict[str, Path]) -> Classifier:
+    kind = KINDS.get(params["setting"])
     if "model" in inputs:
-        return load(inputs["model"])
+        return kind.load(inputs["model"])
     # Its head is not asked, and adapters that have learned nothing change nothing.
-    return build({**params["model"], "head": "zeros", "lora": None}, inputs.get("base"), params.get("seed", 0))
+    return kind.build({**params["model"], "head": "zeros", "lora": None}, inputs.get("base"), params.get("seed", 0), 1)

@@ -20,14 +20,13 @@ from w2s_core.data.rows import (
     read_rows,
     read_weak_probs,
     read_weights,
-    two_classes,
     write_weak_probs,
 )
 from w2s_core.debate.measures import by_side
 from w2s_core.debate.texts import read_texts
 from w2s_core.methods.ensembles import WAYS
 from w2s_core.methods.treatments import TREATMENTS, Treatment
-from w2s_core.metrics import accuracy, disagreement, label_quality
+from w2s_core.metrics import accuracy, as_held, by_class, disagreement, label_quality
 from w2s_core.settings.setting import SETTINGS, VIEWS, View
 from w2s_core.stages import LABELLED, TREATED
 from w2s_core.watch import Watch
@@ -45,20 +44,20 @@ def treat(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Wat
     metrics: dict[str, Any] = {}
     if treatment.fit is not None:
         probs = read_weak_probs(inputs["validation"], list(truth))
-        settings = treatment.fit(two_classes(probs), np.array(list(truth.values())), settings)
+        settings = treatment.fit(by_class(probs), np.array(list(truth.values())), settings)
         metrics = {f"fitted_{name}": value for name, value in settings.model_dump(exclude={"kind"}).items()}
     said = _said(treatment, settings, given, inputs)
     for split, (ids, probs) in given.items():
         weights = read_weights(inputs[split], ids)
         seen = weights > 0
-        treated = said[split][:, 1] if said and treatment.keep is None else probs.copy()
+        treated = as_held(said[split]) if said and treatment.keep is None else probs.copy()
         if treatment.of is not None:
-            treated[seen] = treatment.of(two_classes(probs[seen]), settings)[:, 1]
+            treated[seen] = as_held(treatment.of(by_class(probs[seen]), settings))
         if treatment.keep is not None and split == "transfer_train":
             ids_seen = list(compress(ids, seen))
             right = np.array([truth[id] for id in ids_seen]) if treatment.is_oracle else None
             weights[seen] = treatment.keep(
-                two_classes(probs[seen]), ids_seen, right, said[split][seen] if said else None, settings
+                by_class(probs[seen]), ids_seen, right, said[split][seen] if said else None, settings
             )
             metrics["n_dropped"] = int(seen.sum() - weights.sum())
         write_weak_probs(out / f"{split}.parquet", ids, treated, weights)
@@ -75,8 +74,8 @@ def _said(
     ids, probs = given["transfer_train"]
     kept = read_weights(inputs["transfer_train"], ids) > 0
     vectors = {split: read_features(inputs[f"features.{split}"], given[split][0]) for split in given}
-    features, labels = vectors["transfer_train"][kept], two_classes(probs[kept])
-    said = {split: two_classes(probs.copy()) for split, (_, probs) in given.items()}
+    features, labels = vectors["transfer_train"][kept], by_class(probs[kept])
+    said = {split: by_class(probs.copy()) for split, (_, probs) in given.items()}
     said["transfer_train"][kept] = treatment.guess(features, labels, features, settings, are_same=True)
     said["validation"] = treatment.guess(features, labels, vectors["validation"], settings, are_same=False)
     return said

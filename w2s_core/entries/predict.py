@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from w2s_core.data.rows import read_groups, read_rows
-from w2s_core.models.classifier import load
-from w2s_core.settings.setting import SETTINGS, VIEWS
+from w2s_core.settings.setting import KINDS, SETTINGS, VIEWS
 from w2s_core.stages import LABELLED
 from w2s_core.training.predict import predict
 from w2s_core.watch import Watch
@@ -20,7 +19,7 @@ def weak_labels(params: dict[str, Any], inputs: dict[str, Path], out: Path, watc
     """Let a supervisor label every split that it was not trained on."""
     setting, view = SETTINGS.get(params["setting"]), VIEWS.get(params["setting"])
     answers = setting.answers(params)
-    classifier = watch.model("model", lambda: load(inputs["model"]))
+    classifier = watch.model("model", lambda: KINDS.get(params["setting"]).load(inputs["model"]))
     quality: dict[str, Any] = {}
     for split in LABELLED:
         rows = read_rows(inputs[split])
@@ -34,7 +33,7 @@ def score(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Wat
     """Predict the test split and compare with ground truth."""
     setting, view = SETTINGS.get(params["setting"]), VIEWS.get(params["setting"])
     answers = setting.answers(params)
-    classifier = watch.model("model", lambda: load(inputs["model"]))
+    classifier = watch.model("model", lambda: KINDS.get(params["setting"]).load(inputs["model"]))
     rows = read_rows(inputs["test"])
     said = answers.said(predict(setting, classifier, rows, watch), rows, classifier.tokenizer)
     return answers.score(out / "predictions.parquet", rows, read_groups(inputs["test"]), said, view.metrics)

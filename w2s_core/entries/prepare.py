@@ -29,10 +29,11 @@ from w2s_core.stages import part_names
 from w2s_core.watch import Watch
 
 MAX_MAJORITY = 0.55
-"""Share of the larger class among training rows above which they are balanced (Burns et al. 2023)."""
+"""Share of the larger of two classes among training rows above which they are balanced (Burns et al. 2023). More
+classes stay as frequent as they are there."""
 
 LEAST_ROWS = 2
-"""Of every split, one of either class."""
+"""Of every split, one of either class, or of two of many."""
 LEAST_KEPT = 100_000
 KEPT_PER_ROW_ASKED = 4
 """Of a larger raw split this many examples are kept to choose from; the rest would only take memory."""
@@ -55,14 +56,15 @@ class Collected:
     """Raw split to how many examples were dropped for which reason, each for the first of ``REASONS`` that holds."""
     notes: list[str]
     """What is to be said of the labels: classes that the source numbers otherwise."""
+    n_classes: int = 2
 
 
 def prepare(params: Mapping[str, Any], inputs: Mapping[str, Path], out: Path, watch: Watch) -> dict[str, Any]:
     """Format, filter, balance and split one dataset.
 
     Args:
-        params: ``setting``, ``dataset``, ``source``, ``data_seed`` and ``data`` (a ``DataConfig`` with ``max_chars``
-            set).
+        params: ``setting``, ``n_classes``, ``dataset``, ``source``, ``data_seed`` and ``data`` (a
+            ``DataConfig`` with ``max_chars`` set).
         inputs: for a folder, the raw files of each split: ``train`` and ``test``, or shards such as ``train-0``.
         out: gets ``weak_train``, ``transfer_train``, ``validation`` and ``test``, as Parquet; for ``n_parts`` above 1
             also ``part.1`` and so on, the parts of the student's half before its last.
@@ -70,7 +72,7 @@ def prepare(params: Mapping[str, Any], inputs: Mapping[str, Path], out: Path, wa
 
     Returns:
         Per raw split its rows, how many examples were dropped for which reason, and how many were left to choose
-        from; per output its rows, positive ones and groups.
+        from; per output its rows, positive ones (or how many classes) and groups.
 
     Raises:
         DataError: rows that do not fit the dataset, one class only, or too few rows.
@@ -84,9 +86,9 @@ def prepare(params: Mapping[str, Any], inputs: Mapping[str, Path], out: Path, wa
         metrics |= {f"{split}_dropped_{reason}": n for reason, n in collected.dropped[split].items()}
         metrics[f"{split}_usable"] = len(usable)
     for done, (split, rows) in enumerate(collected.splits.items(), start=1):
-        _write(rows, VIEWS.get(params["setting"]), out / f"{split}.parquet")
+        _write(rows, VIEWS.get(params["setting"]), out / f"{split}.parquet", collected.n_classes)
         metrics[f"{split}_rows"] = len(rows)
-        metrics[f"{split}_positive"] = sum(row.gt_label for row in rows)
+        metrics |= {f"{split}_{name}": n for name, n in of_classes(rows, collected.n_classes).items()}
         metrics[f"{split}_groups"] = len({row.group for row in rows})
         watch.progress(done, len(collected.splits), "tables")
     return metrics
@@ -96,6 +98,7 @@ def collect(params: Mapping[str, Any], inputs: Mapping[str, Path]) -> Collected:
     """Everything of ``prepare`` but writing; same arguments, same errors."""
     name, seed, data = params["dataset"], params["data_seed"], params["data"]
     dataset, view = DATASETS.get(name), VIEWS.get(params["setting"])
+    n_classes = params.get("n_classes", view.n_classes)
     told: list[tuple[str, str, str]] = []
     raw = SOURCES.get(params["source"]["kind"])(params, inputs, dataset.columns, lambda *mapped: told.append(mapped))
     asked = {"train": data["n_train"] + data["n_validation"], "test": data["n_test"]}
@@ -114,7 +117,6 @@ def collect(params: Mapping[str, Any], inputs: Mapping[str, Path]) -> Collected:
         test_groups.update((row.group, row.also))
         pools["test"].add(row)
     test = joined(pools["test"].close())
-    n_classes = view.n_classes
     _require_usable(name, "test", test, n_raw["test"], dropped["test"], n_classes)
     for row in rows_of("train"):
         if row.group in test_groups or (row.also and row.also in test_groups):
@@ -124,17 +126,21 @@ def collect(params: Mapping[str, Any], inputs: Mapping[str, Path]) -> Collected:
     train = joined(pools["train"].close())
     _require_usable(name, "train", train, n_raw["train"], dropped["train"], n_classes)
 
-    if n_classes > 1:
+    if n_classes == 2:
         train = _balanced(train, MAX_MAJORITY, dropped["train"])
-        if data["balance_test"]:
-            test = _balanced(test, 0.5, dropped["test"])
-    splits = {**_split_train(name, train, data, seed, n_classes), "test": _sample_test(name, test, data, seed)}
+    if n_classes > 1 and data["balance_test"]:
+        test = _balanced(test, 1 / n_classes, dropped["test"])
+    splits = {
+        **_split_train(name, train, data, seed, n_classes),
+        "test": _sample_test(name, test, data, seed, n_classes),
+    }
     return Collected(
         splits={split: table.rows for split, table in splits.items()},
         usable={"train": train, "test": test},
         n_raw=n_raw,
         dropped=dropped,
         notes=mapping_notes(told),
+        n_classes=n_classes,
     )
 
 
@@ -162,10 +168,11 @@ def _examples(
         dropped["too_long"] += len(examples)
         return
     for example in examples:
-        if example.gt_label not in (0, 1):
+        n_classes = params.get("n_classes", view.n_classes)
+        if not 0 <= example.gt_label < n_classes:
             raise DataError(
                 f"{where} has the label {example.gt_label}; "
-                "labels are 0 and 1 (a split with hidden labels cannot be used)"
+                f"labels are {_named(n_classes)} (a split with hidden labels cannot be used)"
             )
         id = stable_hash(content, example.candidate)
         yield Row(
@@ -189,22 +196,38 @@ def _draw(seed: int, content: str, n: int) -> int:
     return stable_int("draw", seed, content) % n
 
 
+def _named(n_classes: int) -> str:
+    return "0 and 1" if n_classes <= 2 else f"0 to {n_classes - 1}"
+
+
+def of_classes(rows: Sequence[Row], n_classes: int) -> dict[str, int]:
+    """How many rows are of class 1; of more than two classes, how many classes there are among them."""
+    if n_classes <= 2:
+        return {"positive": sum(row.gt_label for row in rows)}
+    return {"classes": len({row.gt_label for row in rows})}
+
+
+def _wanted(n_classes: int) -> str:
+    """The labels of which there have to be rows, where there are classes."""
+    return "both labels, 0 and 1" if n_classes == 2 else f"several labels of {_named(n_classes)}"
+
+
 def _require_usable(
     name: str, split: str, rows: list[Row], n_raw: int, dropped: Mapping[str, int], n_classes: int
 ) -> None:
     if not rows:
         why = ", ".join(f"{reason.replace('_', ' ')} {n}" for reason, n in dropped.items() if n)
         found = f"all were dropped ({why})" if n_raw else "there is no row"
-        of_both = " of both labels, 0 and 1" if n_classes > 1 else ""
+        of_both = f" of {_wanted(n_classes)}" if n_classes > 1 else ""
         raise DataError(f"{name}: there must be {split} rows{of_both}, but {found}")
     _require_classes(name, split, rows, n_classes)
 
 
 def _require_classes(name: str, split: str, rows: Iterable[Row], n_classes: int) -> None:
     counts = Counter(row.gt_label for row in rows)
-    if len(counts) < n_classes:
+    if len(counts) < min(n_classes, 2):
         found = f"all {counts.total()} have the label {min(counts)}" if counts else "there is none"
-        raise DataError(f"{name}: usable {split} rows must have both labels, 0 and 1, but {found}")
+        raise DataError(f"{name}: usable {split} rows must have {_wanted(n_classes)}, but {found}")
 
 
 def _balanced(rows: list[Row], max_majority: float, dropped: Counter[str]) -> list[Row]:
@@ -236,7 +259,7 @@ def _split_train(name: str, rows: list[Row], data: Mapping[str, Any], seed: int,
         )
     if data["allow_fewer"] and len(rows) < asked:
         sizes = _shrunk(sizes, len(rows))
-    splits = sample_balanced(rows, sizes, seed)
+    splits = sample_balanced(rows, sizes, seed, n_classes)
     available = sum(len(split.rows) for split in splits.values())
     if available < asked and not data["allow_fewer"]:
         raise DataError(
@@ -244,7 +267,7 @@ def _split_train(name: str, rows: list[Row], data: Mapping[str, Any], seed: int,
             f"which has {available} usable ones in all; ask for fewer or set data.allow_fewer = true"
         )
     for split, table in splits.items():
-        if data["allow_fewer"] and n_classes > 1:
+        if data["allow_fewer"] and n_classes == 2:
             # Where large groups are all that is left, classes could not be chosen.
             table.rows = balanced(table.rows, MAX_MAJORITY)
         _require_classes(name, split, table.rows, n_classes)
@@ -261,7 +284,7 @@ def _shrunk(sizes: Mapping[str, int], n_rows: int) -> dict[str, int]:
     return shrunk
 
 
-def _sample_test(name: str, rows: list[Row], data: Mapping[str, Any], seed: int) -> Split:
+def _sample_test(name: str, rows: list[Row], data: Mapping[str, Any], seed: int, n_classes: int) -> Split:
     n = data["n_test"]
     if len(rows) < n and not data["allow_fewer"]:
         raise DataError(
@@ -269,8 +292,8 @@ def _sample_test(name: str, rows: list[Row], data: Mapping[str, Any], seed: int)
             "ask for fewer or set data.allow_fewer = true"
         )
     if data["balance_test"]:
-        return sample_balanced(rows, {"test": min(n, len(rows))}, seed)["test"]
-    return sample_any(rows, min(n, len(rows)), seed)
+        return sample_balanced(rows, {"test": min(n, len(rows))}, seed, n_classes)["test"]
+    return sample_any(rows, min(n, len(rows)), seed, n_classes)
 
 
 def shown_by_column(view: View, shown: Sequence[tuple[Any, ...]]) -> dict[str, list[Any]]:
@@ -278,7 +301,7 @@ def shown_by_column(view: View, shown: Sequence[tuple[Any, ...]]) -> dict[str, l
     return {name: [values[i] for values in shown] for i, name in enumerate(view.shows)}
 
 
-def _write(rows: list[Row], view: View, path: Path) -> None:
+def _write(rows: list[Row], view: View, path: Path, n_classes: int) -> None:
     ordered = sorted(rows, key=lambda row: row.rank)
     columns = {
         "id": pa.array([row.id for row in ordered], pa.string()),
@@ -287,6 +310,6 @@ def _write(rows: list[Row], view: View, path: Path) -> None:
             name: pa.array(values, view.shows[name])
             for name, values in shown_by_column(view, [row.shown for row in ordered]).items()
         },
-        "gt_label": pa.array([row.gt_label for row in ordered], pa.int8()),
+        "gt_label": pa.array([row.gt_label for row in ordered], pa.int8() if n_classes <= 128 else pa.int16()),
     }
     pq.write_table(pa.table(columns), path, compression="zstd")

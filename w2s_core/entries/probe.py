@@ -21,7 +21,7 @@ from w2s_core.data.rows import (
     write_weak_probs,
 )
 from w2s_core.methods.probes import choose
-from w2s_core.metrics import accuracy, certainty, harden
+from w2s_core.metrics import accuracy, certainty, harden, of_truth
 from w2s_core.stages import LABELLED
 from w2s_core.watch import Watch
 
@@ -34,8 +34,9 @@ def fit_probe(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch:
     rows, validation = read_rows(inputs["train"]), read_rows(inputs["validation"])
     if "labels" in inputs:
         rows = only(rows, read_weights(inputs["labels"], rows.ids) > 0)
-    targets = _targets(inputs, "labels", rows)
-    validation_targets = _targets(inputs, "validation_labels", validation)
+    n_classes = params.get("n_classes", 2)
+    targets = _targets(inputs, "labels", rows, n_classes)
+    validation_targets = _targets(inputs, "validation_labels", validation, n_classes)
     validation_features = read_features(inputs["features.validation"], validation.ids)
     chosen = choose(
         read_features(inputs["features.train"], rows.ids),
@@ -62,6 +63,6 @@ def fit_probe(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch:
     }
 
 
-def _targets(inputs: dict[str, Path], name: str, rows: Rows) -> np.ndarray:
-    """P(class 1) of each row, [N] float64, by the supervisor or in truth."""
-    return read_weak_probs(inputs[name], rows.ids) if name in inputs else rows.gt_labels.astype(np.float64)
+def _targets(inputs: dict[str, Path], name: str, rows: Rows, n_classes: int) -> np.ndarray:
+    """The probabilities of each row, as ``as_held`` has them, by the supervisor or in truth."""
+    return read_weak_probs(inputs[name], rows.ids) if name in inputs else of_truth(rows.gt_labels, n_classes)

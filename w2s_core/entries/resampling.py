@@ -14,8 +14,7 @@ from w2s_core.data.rows import read_draws, read_rows, read_vote, write_draws, wr
 from w2s_core.entries.labels import combined
 from w2s_core.methods.boosting import after, drawn, voted
 from w2s_core.metrics import harden
-from w2s_core.models.classifier import load
-from w2s_core.settings.setting import SETTINGS, VIEWS
+from w2s_core.settings.setting import KINDS, SETTINGS, VIEWS
 from w2s_core.training.predict import predict
 from w2s_core.watch import Watch
 
@@ -38,7 +37,9 @@ def boost(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Wat
     """
     rows = read_rows(inputs["weak_train"])
     weights = read_draws(inputs["weights"], rows.ids) if "weights" in inputs else np.full(len(rows), 1 / len(rows))
-    probs = predict(SETTINGS.get(params["setting"]), load(inputs["model"]), rows, watch)[:, 1]
+    probs = predict(SETTINGS.get(params["setting"]), KINDS.get(params["setting"]).load(inputs["model"]), rows, watch)[
+        :, 1
+    ]
     is_wrong = harden(probs) != rows.gt_labels
     following = after(weights, is_wrong)
     write_draws(out / "weights.parquet", rows.ids, following.weights, following.vote)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from w2s_core.data.rows import Rows, only, read_rows, read_weights
-from w2s_core.models.classifier import Classifier, build, save
+from w2s_core.models.classifier import Classifier
 from w2s_core.settings.answers import share
-from w2s_core.settings.setting import SETTINGS, Forward
+from w2s_core.settings.setting import KINDS, SETTINGS, Forward, ModelKind
 from w2s_core.stages import LAST, model_output
 from w2s_core.training.distributed import gather, join
 from w2s_core.training.encoded import encoded
@@ -58,9 +58,11 @@ def _train(
         labels: [N], of ``rows``, as the answers of the setting are.
         validation_labels: of ``validation``, of the kind that is trained on.
     """
-    setting = SETTINGS.get(params["setting"])
+    setting, kind = SETTINGS.get(params["setting"]), KINDS.get(params["setting"])
     answers = setting.answers(params)
-    classifier = build(params["model"], inputs.get("base"), params["seed"], setting.n_outputs)
+    # Trainings of before there were more classes have no such parameter.
+    start = (params["model"], inputs.get("base"), params["seed"], setting.n_outputs(params.get("n_classes", 2)))
+    classifier = kind.build(*start)
     n_parameters = sum(parameter.numel() for parameter in classifier.parameters())
     held_out = Forward(setting, classifier, encoded(setting, validation, classifier, watch))
 
@@ -82,13 +84,13 @@ def _train(
         trained = classifier
         if group.size > 1:
             # A model in shares can neither be saved nor have its adapters merged.
-            trained = build(params["model"], inputs.get("base"), params["seed"], setting.n_outputs)
+            trained = kind.build(*start)
             trained.load_state_dict(weights)
-        _save(trained, out / model_output(LAST))
+        _save(kind, trained, out / model_output(LAST))
         for stop, best in kept:
-            taken = build(params["model"], inputs.get("base"), params["seed"], setting.n_outputs)
+            taken = kind.build(*start)
             taken.load_state_dict({**taken.state_dict(), **result.weights[best.step]})
-            _save(taken, out / model_output(stop))
+            _save(kind, taken, out / model_output(stop))
     accuracies = evaluate()
     watch.curve([{"step": result.n_steps, **accuracies}])
     metrics = {
@@ -106,6 +108,6 @@ def _train(
     return metrics, accuracies["label_accuracy"]
 
 
-def _save(classifier: Classifier, folder: Path) -> None:
+def _save(kind: ModelKind, classifier: Classifier, folder: Path) -> None:
     folder.mkdir()
-    save(classifier, folder)
+    kind.save(classifier, folder)

@@ -65,17 +65,24 @@ class Logconf(Rising):
     threshold: Literal["half", "match_prior", "fixed", "buffer"] = Field(
         "half",
         description="Hardened to class 1: half of a batch, as many as its mean label says, where P(class 1) > 0.5, or "
-        "the upper half of the student's last predictions.",
+        "the upper half of the student's last predictions. Of more classes, each has an equal share of a batch, or "
+        "that of its mean label, or the likeliest counts.",
     )
     buffer: int = Field(512, ge=1, description="How many predictions, of this batch and before, threshold buffer sees.")
 
 
+def most_classes(params: Logconf) -> int | None:
+    """Two where predictions are remembered, which are those of class 1."""
+    return 2 if params.threshold == "buffer" else None
+
+
 def start_logconf(targets: Tensor, params: Logconf) -> Mapping[str, Tensor]:
     """No predictions yet, where they are remembered."""
-    if params.threshold != "fixed" and targets.shape[1] != 2:
+    most = most_classes(params)
+    if most is not None and targets.shape[1] > most:
         raise TrainingError(
             f"loss logconf: threshold = {params.threshold!r} ranks examples by class 1 of two, and these labels have "
-            f"{targets.shape[1]} classes; threshold = 'fixed' hardens any number"
+            f"{targets.shape[1]} classes; 'half', 'match_prior' and 'fixed' harden any number"
         )
     if params.threshold != "buffer":
         return NO_STATE
@@ -101,7 +108,7 @@ def logconf(logits: Tensor, batch: Batch, params: Logconf) -> Value:
     return Value(cross_entropy(logits, labels), log, state)
 
 
-LOSSES.register("logconf", Loss(logconf, Logconf, start_logconf))
+LOSSES.register("logconf", Loss(logconf, Logconf, start_logconf, most_classes))
 
 
 def hardened(logits: Tensor, batch: Batch, params: Logconf) -> tuple[Tensor, Mapping[str, Tensor]]:
@@ -111,13 +118,17 @@ def hardened(logits: Tensor, batch: Batch, params: Logconf) -> tuple[Tensor, Map
     the mean (published code of openai/weak-to-strong). ``fixed``: the likeliest class, the first of equal ones.
     ``buffer``: half of the last predictions, those of this batch included, which is then seldom half of the batch
     (published code of EleutherAI/w2s, with 32). Of a single prediction no share can be class 1 but none or all: it is
-    hardened as by ``fixed``.
+    hardened as by ``fixed``. More classes than two have no median: see ``matched``.
     """
     import torch
 
     likeliest = logits[:, : batch.targets.shape[1]].argmax(-1)
-    if params.threshold == "fixed":
+    if params.threshold == "fixed" or len(logits) == 1 < batch.targets.shape[1] - 1:
         return likeliest, NO_STATE
+    if batch.targets.shape[1] > 2:
+        equal = torch.full_like(batch.targets[0], 1 / batch.targets.shape[1])
+        shares = equal if params.threshold == "half" else batch.targets.mean(0)
+        return matched(logits[:, : batch.targets.shape[1]].detach(), shares), NO_STATE
     margins = (logits[:, 1] - logits[:, 0]).detach()  # [B], rise with P(class 1)
     if params.threshold == "buffer":
         # Which are forgotten first must not depend on how the batch was cut.
@@ -136,6 +147,32 @@ def hardened(logits: Tensor, batch: Batch, params: Logconf) -> tuple[Tensor, Map
         # A sum such as 3.0000000000000004 is three. It stays on the device, which nothing here waits for.
         n_positive = (batch.targets[:, 1].sum() - 1e-6).ceil()
     return harden_top(margins, batch.ties, n_positive), NO_STATE
+
+
+COOLINGS, N_SCALINGS = 8, 20
+"""How often the temperature of an assignment is halved, and how often classes are scaled at each."""
+
+
+def matched(logits: Tensor, shares: Tensor) -> Tensor:
+    """[B] classes: the likeliest, once each class is favoured by as much as gives it its share of the examples.
+
+    That is prior matching by the optimal assignment of examples to classes, as the limit of optimal transport with less
+    and less entropy (Cuturi 2013). For two classes the median does it exactly; Burns et al. 2023 define nothing for
+    more, so this is a choice of this project.
+
+    Args:
+        logits: [B, C], without gradient.
+        shares: [C] float64, the prior; a class without any is never answered.
+    """
+    log_p = logits.double().log_softmax(-1)  # [B, C]
+    favour = shares.log()
+    for cooling in range(COOLINGS):
+        temperature = 0.5**cooling
+        for _ in range(N_SCALINGS):
+            of_answers = ((log_p + favour) / temperature).log_softmax(-1).logsumexp(0) - math.log(len(logits))
+            change = temperature * (shares.log() - of_answers)
+            favour = favour + change.nan_to_num(nan=0.0, neginf=-math.inf)
+    return (log_p + favour).argmax(-1)
 
 
 def last_of(values: Tensor, n: int) -> Tensor:

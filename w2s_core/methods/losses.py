@@ -16,6 +16,7 @@ from pydantic import Field
 
 from w2s_core.config import Frozen
 from w2s_core.hashes import stable_int
+from w2s_core.methods.classes import any_number
 from w2s_core.registry import Registry
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ class Loss(NamedTuple):
     start: Callable[[Tensor, Any], Mapping[str, Tensor]] = stateless
     """``(targets, params) -> state`` before the first step of every training, from its labels [N, C] float64; tensors
     on their device, which checkpoints keep by name. Raises ``TrainingError`` where the loss is not defined."""
+    most_classes: Callable[[Any], int | None] = any_number
+    """Of labels for which it is defined, of its parameters; None: any number. A plan refuses it for more."""
     needs: Literal["probabilities", "likelihood"] = "probabilities"
     """What logits have to say: the probability of every class, or no more than that of the label's own answer, which
     models of texts say, too."""

@@ -47,6 +47,7 @@ class Seen(NamedTuple):
 
     def texts(self) -> Iterator[str]:
         """Each row as one text."""
+        assert self.view.text is not None  # which a plan sees to
         for shown in self.rows.shown():
             yield from self.view.text(shown)
 

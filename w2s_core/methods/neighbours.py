@@ -15,6 +15,7 @@ from pydantic import Field
 from w2s_core.methods.filters import Drop, without_lowest
 from w2s_core.methods.probes import fit
 from w2s_core.methods.treatments import TREATMENTS, OfFeatures, Treatment
+from w2s_core.metrics import as_held, by_class
 
 AT_A_TIME = 1024
 """Rows whose distances to all others are in memory at once."""
@@ -51,15 +52,14 @@ def guess(
 
     Args:
         features: [N, D] float32, to fit on.
-        probs: [N, C] float64, their labels; C is 2 for a probe.
+        probs: [N, C] float64, their labels.
         asked: [M, D] float32.
         params: how.
         are_same: whether ``asked`` are the rows of ``features``.
     """
     if params.by == "knn":
         return mean_of_nearest(features, probs, asked, params.k, are_same=are_same)
-    of_1 = fit(features, probs[:, 1], params.l2 * len(features)).probs(asked)
-    return np.stack([1 - of_1, of_1], axis=1)
+    return by_class(fit(features, as_held(probs), params.l2 * len(features)).probs(asked))
 
 
 def mean_of_nearest(

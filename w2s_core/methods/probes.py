@@ -1,6 +1,7 @@
 """Linear probes: logistic regression on frozen features (Burns et al. 2023, section 5.2.3).
 
-Which features and labels they are given is in ``flows.plan.probes``. Arrays in, arrays out. Letters: N examples, D
+Which features and labels they are given is in ``flows.plan.probes``. Arrays in, arrays out. Probabilities and
+log-odds are [N], of class 1, where there are two classes, and [N, C] where there are C of more. Letters: N examples, D
 features, R of their directions.
 """
 
@@ -25,25 +26,30 @@ RESOLUTION = float(np.finfo(np.float32).eps)
 
 
 class Probe(NamedTuple):
-    """A fitted probe: P(class 1) = sigmoid((x - mean) / scale · weight + bias)."""
+    """A fitted probe: P(class 1) = sigmoid((x - mean) / scale · weight + bias), or of C > 2 classes a softmax."""
 
     mean: np.ndarray
     """[D] float64, of the training's features."""
     scale: np.ndarray
     """[D] float64, their standard deviation; 1 where they do not vary."""
     weight: np.ndarray
-    """[D] float64."""
-    bias: float
+    """[D] float64, or [D, C]."""
+    bias: np.ndarray
+    """[] float64, or [C]."""
     l2: float
 
     def log_odds(self, features: np.ndarray) -> np.ndarray:
-        """[N] float64 of [N, D]."""
+        """[N] float64 of [N, D]; [N, C], up to a constant of each row, where there are more than two classes."""
         found: np.ndarray = (features - self.mean) / self.scale @ self.weight + self.bias
         return found
 
     def probs(self, features: np.ndarray) -> np.ndarray:
-        """P(class 1), [N] float64, of [N, D]."""
+        """P(class 1), [N] float64, of [N, D]; [N, C] where there are more than two classes."""
         log_odds = self.log_odds(features)
+        if log_odds.ndim == 2:
+            powers = np.exp(log_odds - log_odds.max(1, keepdims=True))
+            of_each: np.ndarray = powers / powers.sum(1, keepdims=True)
+            return of_each
         found: np.ndarray = np.exp(-np.logaddexp(0, -log_odds))
         return found
 
@@ -58,7 +64,10 @@ class Chosen(NamedTuple):
 
 
 def cross_entropy(log_odds: np.ndarray, targets: np.ndarray) -> float:
-    """Mean over [N] log-odds, against P(class 1) of the labels, [N], in nats."""
+    """Mean over [N] log-odds, against P(class 1) of the labels, [N], in nats; or of [N, C] against [N, C]."""
+    if log_odds.ndim == 2:
+        above = log_odds - log_odds.max(1, keepdims=True)
+        return float(np.mean(np.log(np.exp(above).sum(1)) - (targets * above).sum(1)))
     return float(np.mean(np.logaddexp(0, log_odds) - targets * log_odds))
 
 
@@ -69,7 +78,7 @@ def fit(features: np.ndarray, targets: np.ndarray, l2: float) -> Probe:
 
     Args:
         features: [N, D] float32.
-        targets: [N] float64, P(class 1).
+        targets: [N] float64, P(class 1), or [N, C].
         l2: at least 0.
     """
     return choose(features, targets, features, targets, [l2]).probe
@@ -86,9 +95,9 @@ def choose(
 
     Args:
         features: [N, D] float32, to fit on.
-        targets: [N] float64, P(class 1) of these.
+        targets: [N] float64, P(class 1) of these, or [N, C].
         validation_features: [V, D] float32, to choose by.
-        validation_targets: [V] float64, P(class 1) of these, by whom those of ``targets`` are.
+        validation_targets: the same of these, by whom those of ``targets`` are.
         penalties: at least one.
     """
     wide = features.astype(np.float64)
@@ -127,8 +136,8 @@ def _turned(standardised: np.ndarray) -> _Turned:
     return _Turned((left * spread)[:, is_real], spread[is_real], directions[is_real])
 
 
-def _minimise(turned: _Turned, targets: np.ndarray, l2: float) -> tuple[np.ndarray, float]:
-    """Weights [D] and bias.
+def _minimise(turned: _Turned, targets: np.ndarray, l2: float) -> tuple[np.ndarray, np.ndarray]:
+    """Weights, [D] or [D, C], and bias.
 
     Steps are taken along the turned features, each scaled so that the objective curves alike in all: features of a
     model go together so much that it would take thousands of steps otherwise, and some dozens do.
@@ -140,8 +149,10 @@ def _minimise(turned: _Turned, targets: np.ndarray, l2: float) -> tuple[np.ndarr
     scale = np.sqrt(n / (turned.spread**2 / 4 + l2))
     x, y = torch.from_numpy(turned.along * scale), torch.tensor(targets, dtype=torch.float64)
     penalty = torch.from_numpy(l2 / (2 * n) * scale**2)
-    weight = torch.zeros(len(scale), dtype=torch.float64, requires_grad=True)
-    bias = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    of_classes = targets.shape[1:]
+    weight = torch.zeros(len(scale), *of_classes, dtype=torch.float64, requires_grad=True)
+    bias = torch.zeros(of_classes, dtype=torch.float64, requires_grad=True)
+    miss = torch.nn.functional.cross_entropy if of_classes else torch.nn.functional.binary_cross_entropy_with_logits
     optimizer = torch.optim.LBFGS(
         [weight, bias],
         max_iter=N_ITERATIONS,
@@ -153,10 +164,10 @@ def _minimise(turned: _Turned, targets: np.ndarray, l2: float) -> tuple[np.ndarr
 
     def loss() -> torch.Tensor:
         optimizer.zero_grad()
-        misses = torch.nn.functional.binary_cross_entropy_with_logits(x @ weight + bias, y)
-        value: torch.Tensor = misses + (penalty * weight.square()).sum()
+        squares = weight.square().sum(1) if of_classes else weight.square()
+        value: torch.Tensor = miss(x @ weight + bias, y) + (penalty * squares).sum()
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
     optimizer.step(loss)  # type: ignore[no-untyped-call]
-    return (weight.detach().numpy() * scale) @ turned.directions, float(bias.detach())
+    return (weight.detach().numpy().T * scale @ turned.directions).T, bias.detach().numpy()

@@ -5,6 +5,7 @@ Each is one node of a grid's graph, from labels to labels. Letters: N examples, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
@@ -12,6 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from w2s_core.config import LAST_LAYER, Frozen, Layer
+from w2s_core.methods.classes import any_number
 from w2s_core.registry import Registry
 
 
@@ -31,6 +33,8 @@ class Treatment(NamedTuple):
     guess: Guess | None = None
     """What features of the strong model, as it is before any finetuning, say of rows. Without ``keep`` it takes the
     place of the labels."""
+    most_classes: Callable[[Any], int | None] = any_number
+    """Of labels for which it is defined, of its parameters; None: any number. A plan refuses it for more."""
     truth_of: Literal["validation", "transfer_train"] | None = None
     """The split whose truth it sees. That of the supervisor's validation rows is the supervisor's to use; what sees
     that of the rows that are trained on is an oracle, and its method's name says so."""
@@ -142,10 +146,25 @@ class Clip(Frozen):
 
 
 def clip(probs: np.ndarray, params: Clip) -> np.ndarray:
-    """See ``Clip``; other labels of two classes stay what they are."""
+    """See ``Clip``; other labels of two classes stay what they are, and of more keep their ratios."""
+    if probs.shape[1] > 2:
+        is_low = probs < params.least
+        while True:
+            left = 1 - params.least * is_low.sum(1, keepdims=True)
+            others = np.where(is_low, 0.0, probs)
+            scaled: np.ndarray = others * left / others.sum(1, keepdims=True).clip(np.finfo(float).tiny)
+            lower = ~is_low & (scaled < params.least)
+            if not lower.any():
+                return np.where(is_low, params.least, scaled)
+            is_low |= lower
     raised = probs.clip(params.least)
     clipped: np.ndarray = raised - (raised.sum(1, keepdims=True) - 1) * np.eye(probs.shape[1])[probs.argmax(1)]
     return clipped
 
 
-TREATMENTS.register("clip", Treatment(clip, Clip))
+def room_for(params: Clip) -> int | None:
+    """So many that the least probabilities of all leave something to be sure of."""
+    return math.floor(1 / params.least + 1e-9) if params.least else None
+
+
+TREATMENTS.register("clip", Treatment(clip, Clip, most_classes=room_for))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from w2s_core.config import ModelConfig, PretrainConfig, SizeConfig
+from w2s_core.config import ImagePretrainConfig, ModelConfig, PretrainConfig, SizeConfig
 
 
 def _offline(name: str, shape: tuple[int, int, int], n_words: int | None, n_tokens: int, lr: float) -> ModelConfig:
@@ -10,6 +10,11 @@ def _offline(name: str, shape: tuple[int, int, int], n_words: int | None, n_toke
     size = SizeConfig(n_layers=n_layers, width=width, n_heads=n_heads)
     pretrain = PretrainConfig(size=size, n_words=n_words, n_tokens=n_tokens)
     return ModelConfig(name=name, pretrain=pretrain, lr=lr, max_length=pretrain.sequence_length)
+
+
+def _images(name: str, widths: tuple[int, ...], depths: tuple[int, ...], n_steps: int, lr: float) -> ModelConfig:
+    made = ImagePretrainConfig(widths=widths, depths=depths, n_steps=n_steps)
+    return ModelConfig(name=name, pretrain_images=made, lr=lr)
 
 
 def _hub(name: str, path: str, lr: float, *, bf16: bool = False, max_length: int = 512) -> ModelConfig:
@@ -24,6 +29,9 @@ MODELS: dict[str, ModelConfig] = {
         _offline("offline-s", (2, 24, 2), 300, 1_300_000, lr=2e-3),
         _offline("offline-m", (2, 32, 2), 720, 1_000_000, lr=2e-3),
         _offline("offline-l", (2, 64, 4), None, 1_000_000, lr=1.5e-3),
+        # The first knows nothing before it is finetuned, the second what it saw without labels.
+        _images("offline-convnet", (8, 16), (1, 1), 0, lr=1e-2),
+        _images("offline-convnext", (32, 64), (1, 2), 300, lr=3e-3),
         # Learning rates of openai/weak-to-strong, for batches of 32.
         _hub("gpt2", "openai-community/gpt2", 5e-5),
         _hub("gpt2-medium", "openai-community/gpt2-medium", 5e-5),
@@ -42,6 +50,7 @@ MODELS: dict[str, ModelConfig] = {
 
 LADDERS: dict[str, tuple[str, ...]] = {
     "offline": ("offline-xs", "offline-s", "offline-m", "offline-l"),
+    "offline-images": ("offline-convnet", "offline-convnext"),
     "gpt2": ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl"),
     "pythia": ("pythia-160m", "pythia-410m", "pythia-1b", "pythia-1.4b", "pythia-2.8b"),
     "qwen": ("qwen3-0.6b", "qwen3-1.7b", "qwen3-4b"),

@@ -229,7 +229,7 @@ def build(model: Mapping[str, Any], base: Path | None, seed: int, n_outputs: int
         may_be_padded, may_be_packed = _may_be_padded(name, backbone, tokenizer), is_packable(backbone)
         if model["lora"]:
             with able(name, f"lora: a {family} takes no adapters", "leave lora out"):
-                backbone = _with_lora(backbone, model["lora"])
+                backbone = with_lora(backbone, model["lora"])
                 _hidden(backbone, [[0, 1, 2, 0]], "fp32").sum().backward()
                 backbone.zero_grad()
             # As large as the embeddings, which adapters leave alone too.
@@ -355,7 +355,7 @@ def require_embeddings(name: str, backbone: nn.Module, tokenizer: PreTrainedToke
         )
 
 
-def _with_lora(backbone: PreTrainedModel, lora: Mapping[str, Any]) -> nn.Module:
+def with_lora(backbone: PreTrainedModel, lora: Mapping[str, Any]) -> nn.Module:
     """Adapters on every linear layer; all other weights are frozen."""
     import peft
     from transformers.pytorch_utils import Conv1D

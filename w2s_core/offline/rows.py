@@ -22,6 +22,7 @@ OFFLINE: Registry[Callable[[World, np.random.Generator], dict[str, Any]]] = Regi
         "w2s_core.offline.pairs",
         "w2s_core.offline.choices",
         "w2s_core.offline.preferences",
+        "w2s_core.offline.pictures",
         "w2s_core.offline.arithmetic",
         "w2s_core.offline.moves",
     ),

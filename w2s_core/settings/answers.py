@@ -1,4 +1,4 @@
-"""What models answer and labels hold, for the stages that train, label and score alike: here probabilities of two
+"""What models answer and labels hold, for the stages that train, label and score alike: here probabilities of
 classes; texts are in ``move``.
 
 Answers are an array with an item for each of N rows; what an item is, is between a setting and this. Letters: N rows,
@@ -13,9 +13,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from w2s_core.data.given import read_given
-from w2s_core.data.rows import Rows, Shown, each, read_weak_probs, two_classes, write_predictions, write_weak_probs
-from w2s_core.metrics import accuracy, auroc, brier, certainty, ece, harden, label_quality
+from w2s_core.data.given import read_given, read_given_classes
+from w2s_core.data.rows import Rows, Shown, each, read_weak_probs, write_predictions, write_weak_probs
+from w2s_core.metrics import (
+    accuracy,
+    as_held,
+    auroc,
+    brier,
+    by_class,
+    certainty,
+    ece,
+    harden,
+    label_quality,
+    of_truth,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -72,21 +83,22 @@ class Answers(Protocol):
         """Write predictions, and say how good they are."""
 
 
-class Classes:
-    """P(class 1), float64."""
+class Classes(NamedTuple):
+    """Probabilities, float64: [N] P(class 1) of two classes, [N, C] of more."""
+
+    n_classes: int
 
     def truth(self, rows: Rows) -> np.ndarray:
         """See ``Answers``."""
-        return rows.gt_labels.astype(float)
+        return of_truth(rows.gt_labels, self.n_classes)
 
     def lesson(self, rows: Rows, labels: np.ndarray) -> Lesson:
         """See ``Answers``."""
-        return Lesson(rows, two_classes(labels))
+        return Lesson(rows, by_class(labels))
 
     def said(self, found: np.ndarray, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
         """See ``Answers``; W = C."""
-        probs: np.ndarray = found[:, 1]
-        return probs
+        return as_held(found)
 
     def is_right(self, answers: np.ndarray, rows: Rows) -> np.ndarray:
         """See ``Answers``."""
@@ -112,7 +124,8 @@ class Classes:
 
     def given(self, path: Path, rows: Mapping[str, Rows]) -> dict[str, np.ndarray]:
         """See ``Answers``."""
-        return read_given(path, {split: of.ids for split, of in rows.items()})
+        ids = {split: of.ids for split, of in rows.items()}
+        return read_given(path, ids) if self.n_classes == 2 else read_given_classes(path, ids, self.n_classes)
 
     def quality(self, labels: np.ndarray, rows: Rows, lure: Lure, split: str) -> dict[str, float | None]:
         """See ``Answers``."""
@@ -132,8 +145,8 @@ class Classes:
 
 
 def classes(params: Mapping[str, Any]) -> Answers:
-    """Of every setting of two classes, whatever its parameters."""
-    return Classes()
+    """Of every setting of classes; those of before there were more than two have no such parameter."""
+    return Classes(params.get("n_classes", 2))
 
 
 def share(found: Sequence[bool] | np.ndarray) -> float:

@@ -11,7 +11,8 @@ import pyarrow as pa
 from w2s_core.data.leaks import leak_checks
 from w2s_core.data.rows import Rows, Shown
 from w2s_core.data.tokens import Tokens, tokenize
-from w2s_core.settings.setting import LEAKS, SETTINGS, VIEWS, Reader, Setting, View
+from w2s_core.settings.kinds import TEXT_MODELS
+from w2s_core.settings.setting import KINDS, LEAKS, SETTINGS, VIEWS, Reader, Setting, View
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,6 +27,11 @@ ANSWER = "\nA: "
 def encode(rows: Rows, reader: Reader, scratch: Path) -> Tokens:
     """One sequence per row."""
     return tokenize(rows, reader.tokenizer, reader.max_length, scratch, cut="passage", whole=("prompt",))
+
+
+def n_outputs(n_classes: int) -> int:
+    """One for each class."""
+    return n_classes
 
 
 def logits(classifier: Classifier, tokens: Tokens, portion: np.ndarray) -> Tensor:
@@ -64,8 +70,9 @@ def answer_starts(shown: Shown) -> list[int]:
 
 SETTINGS.register(
     "classify",
-    Setting(n_classes=2, n_outputs=2, encode=encode, logits=logits, features=logits, probs=probs),
+    Setting(n_outputs=n_outputs, encode=encode, logits=logits, features=logits, probs=probs),
 )
+KINDS.register("classify", TEXT_MODELS)
 VIEWS.register(
     "classify",
     View(

@@ -24,7 +24,8 @@ from w2s_core.data.rows import Rows, Shown, each
 from w2s_core.data.sampling import Row
 from w2s_core.data.tokens import Tokens, tokenize_answers
 from w2s_core.settings.answers import Answers, Lesson, Lure, Metrics, share
-from w2s_core.settings.setting import LEAKS, SETTINGS, VIEWS, Reader, Setting, View
+from w2s_core.settings.kinds import TEXT_MODELS
+from w2s_core.settings.setting import KINDS, LEAKS, SETTINGS, VIEWS, Reader, Setting, View
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,6 +44,10 @@ DUPLICATES = Limits(0.05, 0.5)
 """Share of the examples."""
 CONTRADICTIONS = Limits(0.01, 0.1)
 """Share of the examples."""
+
+
+def no_head(n_classes: int) -> None:
+    """It is that of the language model."""
 
 
 def encode(rows: Rows, reader: Reader, scratch: Path) -> Tokens:
@@ -226,8 +231,7 @@ def leaks(rows: Sequence[Row]) -> list[Check]:
 SETTINGS.register(
     "move",
     Setting(
-        n_classes=None,
-        n_outputs=None,
+        n_outputs=no_head,
         encode=encode,
         logits=logits,
         features=features,
@@ -237,6 +241,7 @@ SETTINGS.register(
         n_decoded=LONGEST,
     ),
 )
+KINDS.register("move", TEXT_MODELS)
 VIEWS.register(
     "move",
     View(

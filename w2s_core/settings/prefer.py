@@ -19,7 +19,8 @@ from w2s_core.data.leaks import leak_checks
 from w2s_core.data.rows import Rows, Shown, each
 from w2s_core.data.sampling import Row
 from w2s_core.data.tokens import Tokens, tokenize
-from w2s_core.settings.setting import LEAKS, SETTINGS, VIEWS, Reader, Setting, View
+from w2s_core.settings.kinds import TEXT_MODELS
+from w2s_core.settings.setting import KINDS, LEAKS, SETTINGS, VIEWS, Reader, Setting, View
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
 def encode(rows: Rows, reader: Reader, scratch: Path) -> Tokens:
     """Two sequences per row, which see as much of the dialogue as there is room for beside the longer completion."""
     return tokenize(rows, reader.tokenizer, reader.max_length, scratch, cut="passage", whole=("first", "second"))
+
+
+def n_outputs(n_classes: int) -> int:
+    """A reward, of either completion."""
+    return 1
 
 
 def _outputs(classifier: Classifier, tokens: Tokens, portion: np.ndarray) -> Tensor:
@@ -118,8 +124,9 @@ def leaks(rows: Sequence[Row]) -> list[Check]:
 
 SETTINGS.register(
     "prefer",
-    Setting(n_classes=2, n_outputs=1, encode=encode, logits=logits, features=features, probs=probs),
+    Setting(n_outputs=n_outputs, encode=encode, logits=logits, features=features, probs=probs),
 )
+KINDS.register("prefer", TEXT_MODELS)
 VIEWS.register(
     "prefer",
     View(

@@ -10,28 +10,28 @@ import json
 from typing import TYPE_CHECKING
 
 from w2s_core.data.rows import Rows
-from w2s_core.data.tokens import Tokens
 from w2s_core.models.classifier import Classifier
-from w2s_core.settings.setting import Setting
+from w2s_core.settings.setting import Encoded, Setting
 from w2s_core.watch import Watch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-def encoded(setting: Setting, rows: Rows, classifier: Classifier, watch: Watch) -> Tokens:
+def encoded(setting: Setting, rows: Rows, classifier: Classifier, watch: Watch) -> Encoded:
     """As ``setting.encode``, at once where this process has encoded the same texts with an equal tokenizer.
 
+    What is no text is encoded again each time.
     Of the classifier, an encoding depends on the tokenizer and the greatest length only.
 
     Raises:
         DataError: see ``setting.encode``.
     """
 
-    def make() -> Tokens:
+    def make() -> Encoded:
         return setting.encode(rows, classifier, watch.scratch)
 
-    tokenizer = _tokenizer_digest(classifier.tokenizer)
+    tokenizer = None if classifier.tokenizer is None else _tokenizer_digest(classifier.tokenizer)
     if tokenizer is None or not watch.keeps_tokens:
         return make()
     return watch.tokens((setting.encode, classifier.max_length, tokenizer, _rows_digest(rows)), make)

@@ -34,7 +34,7 @@ def extract(setting: Setting, classifier: Classifier, rows: Rows, watch: Watch) 
     # So that features are batched, packed and pooled as whatever the model is asked for, whatever that will be.
     classifier.head = Bare(head.in_features, 1, bias=False)
     try:
-        vectors = predict(_of_features(setting, head.in_features), classifier, rows, watch)
+        vectors = predict(_of_features(setting), classifier, rows, watch)
     finally:
         classifier.head = head.to(classifier.device)
     return vectors.astype(np.float32)  # exact: they were float32
@@ -46,7 +46,9 @@ def give_layer(classifier: Classifier, layer: Layer) -> None:
     Raises:
         DataError: it has fewer layers, or the states are of another size than the last.
     """
-    n_layers = classifier.backbone.config.get_text_config().num_hidden_layers
+    n_layers = getattr(classifier.backbone.config.get_text_config(), "num_hidden_layers", None)
+    if n_layers is None:
+        raise DataError(f"layer = {layer}: a {classifier.backbone.config.model_type} does not say how many it has")
     wanted = {"last": n_layers, "middle": max(1, n_layers // 2)}.get(str(layer)) or int(layer)
     if wanted > n_layers:
         raise DataError(f"layer = {layer}, but the model has {n_layers} layers")
@@ -65,8 +67,8 @@ def give_layer(classifier: Classifier, layer: Layer) -> None:
     classifier.backbone.register_forward_hook(give)
 
 
-def _of_features(setting: Setting, n: int) -> Setting:
-    return replace(setting, n_classes=n, logits=setting.features, probs=_as_they_are)
+def _of_features(setting: Setting) -> Setting:
+    return replace(setting, logits=setting.features, probs=_as_they_are)
 
 
 def _as_they_are(vectors: Tensor) -> Tensor:

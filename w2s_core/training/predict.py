@@ -31,9 +31,8 @@ def predict_tokens(forward: Forward, watch: Watch) -> np.ndarray:
     classifier.to(watch.device).eval()
     classifier.use_attention_for(int(tokens.longest.max()))
     micro_tokens = min(watch.micro_tokens, CPU_TOKENS) if classifier.device.type == "cpu" else watch.micro_tokens
-    setting = forward.setting
-    answer, n_columns = (_probs, setting.n_classes) if setting.decode is None else (_decoded, setting.n_decoded)
-    found = np.zeros((len(tokens), n_columns or 0))
+    answer = _probs if forward.setting.decode is None else _decoded
+    found: np.ndarray | None = None
     is_packed = classifier.is_packed
     portions = micro_batches(tokens.lengths, np.arange(len(tokens)), micro_tokens, is_packed=is_packed)
     n_done = 0
@@ -50,11 +49,14 @@ def predict_tokens(forward: Forward, watch: Watch) -> np.ndarray:
             micro_tokens = enough
             portions = micro_batches(tokens.lengths, np.concatenate(portions), micro_tokens, is_packed=is_packed)
             continue
+        if found is None:
+            found = np.zeros((len(tokens), of_portion.shape[1]))
         if group.rank < len(turn):
             found[turn[group.rank]] = of_portion.cpu().numpy()
         n_done += sum(len(portion) for portion in turn)
         del portions[: len(turn)]
         watch.progress(n_done, len(tokens), "rows")
+    assert found is not None  # there is no split without rows
     return found if group.size == 1 else group.sum(torch.from_numpy(found).to(classifier.device)).cpu().numpy()
 
 

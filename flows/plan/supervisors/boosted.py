@@ -13,6 +13,7 @@ from flows.plan.learners import finetune, train
 from flows.plan.supervisors.ensemble import APART, said_by
 from flows.plan.supervisors.supervisor import SUPERVISORS, Spec, Supervision, Supervisor
 from w2s_core.config import Name
+from w2s_core.methods.classes import two
 
 
 class BoostedSpec(Spec):
@@ -52,4 +53,4 @@ def build(cell: Cell, spec: BoostedSpec) -> Supervision:
     return Supervision(labels, cell.judge(labels), reference=members[0].score)
 
 
-SUPERVISORS.register("boosted", Supervisor(BoostedSpec, build))
+SUPERVISORS.register("boosted", Supervisor(BoostedSpec, build, most_classes=two))

@@ -12,6 +12,7 @@ from flows.plan.choices import any_of
 from flows.plan.graph import FromNode
 from flows.plan.learners import finetune
 from flows.plan.supervisors.supervisor import SUPERVISORS, Spec, Supervision, Supervisor
+from w2s_core.methods.classes import two
 from w2s_core.methods.mistakes import STRUCTURES, Errors, ErrorsOfModel
 from w2s_core.registry import unknown_name
 from w2s_core.stages import LABELLED
@@ -62,4 +63,4 @@ def _answers(cell: Cell, spec: SimulatedSpec) -> dict[str, FromNode]:
     return {f"answers.{split}": given[split] for split in LABELLED}
 
 
-SUPERVISORS.register("simulated", Supervisor(SimulatedSpec, build))
+SUPERVISORS.register("simulated", Supervisor(SimulatedSpec, build, most_classes=two))

@@ -12,6 +12,7 @@ from flows.plan.cell import Cell, Labels
 from flows.plan.graph import Node
 from flows.plan.learners import finetune
 from w2s_core.config import Frozen, Name
+from w2s_core.methods.classes import any_number
 from w2s_core.registry import Registry
 
 
@@ -53,6 +54,8 @@ class Supervisor(NamedTuple):
     spec: type[Spec]
     build: Callable[[Cell, Any], Supervision]
     """Adds what it needs to a cell's graph."""
+    most_classes: Callable[[Any], int | None] = any_number
+    """Of datasets for which it is defined, of its specification; None: any number."""
     needs_classes: bool = True
     """Whether its labels are probabilities of classes; else they may be texts."""
 

@@ -89,8 +89,8 @@ def move_a_function() -> Modules:
     )
     modules["w2s_core.hashes"] += f"\n\nimport numpy\n\n\n{function.replace('np.', 'numpy.')}"
     return edited(
-        modules, "entries.train",
-        ("import accuracy, certainty, harden\n", "import accuracy, certainty\nfrom w2s_core.hashes import harden\n"),
+        modules, "settings.answers",
+        ("    harden,\n", ""), ("from w2s_core.metrics", "from w2s_core.hashes import harden\nfrom w2s_core.metrics"),
     )  # fmt: skip
 
 
@@ -106,9 +106,9 @@ def split_a_file() -> Modules:
     modules |= {"w2s_core.metrics": rest, "w2s_core.ranks": head + function}
     modules = edited(modules, "data.leaks", ("from w2s_core.metrics import auroc", "from w2s_core.ranks import auroc"))
     return edited(
-        modules, "entries.predict",
-        ("import accuracy, auroc, ", "import accuracy, "),
-        ("from w2s_core.settings", "from w2s_core import ranks\nfrom w2s_core.settings"),
+        modules, "settings.answers",
+        ("    auroc,\n", ""),
+        ("from w2s_core.metrics", "from w2s_core import ranks\nfrom w2s_core.metrics"),
         ("auroc(", "ranks.auroc("),
     )  # fmt: skip
 

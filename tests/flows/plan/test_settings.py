@@ -18,13 +18,18 @@ from w2s_core.methods.losses import LOSSES
 from w2s_core.methods.mistakes import STRUCTURES
 from w2s_core.methods.stopping import STOPS
 from w2s_core.methods.treatments import TREATMENTS
-from w2s_core.settings.setting import LEAKS, SETTINGS, VIEWS
+from w2s_core.settings.setting import KINDS, LEAKS, SETTINGS, VIEWS
 
 OF_SETTINGS = {DATASETS.get(name).setting: name for name in reversed(DATASETS.names())}
 """A dataset of each."""
 
-OF_CLASSES = [name for name in OF_SETTINGS if SETTINGS.get(name).decode is None]
-OF_TEXTS = [name for name in OF_SETTINGS if name not in OF_CLASSES]
+OF_CLASSES = [
+    name
+    for name in OF_SETTINGS
+    if SETTINGS.get(name).decode is None and DATASETS.get(OF_SETTINGS[name]).shows == "text"
+]
+"""Settings that language models read, for two classes."""
+OF_TEXTS = [name for name in OF_SETTINGS if SETTINGS.get(name).decode is not None]
 
 
 def built(dataset: str, **fields: Any) -> Graph:
@@ -38,7 +43,7 @@ def shape(graph: Graph) -> tuple[Counter[str], list[tuple[Any, ...]]]:
 
 
 def test_a_setting_is_in_all_registries() -> None:
-    assert set(SETTINGS) == set(VIEWS) == set(LEAKS) == set(OF_SETTINGS)
+    assert set(SETTINGS) == set(VIEWS) == set(LEAKS) == set(KINDS) == set(OF_SETTINGS)
 
 
 @pytest.mark.parametrize("setting", OF_CLASSES)
@@ -64,6 +69,47 @@ def test_every_loss_treatment_rule_and_structure_of_errors_is_planned(setting: s
     }
     graph = resolve(parse_grid(grid, "test"), {}).graph
     assert len(graph.pairs) == len(grid["methods"]) * len(grid["pairs"])
+
+
+IMAGES = {"datasets": ["cifar10"], "models": "offline-images", "seeds": [0]}
+
+
+def test_what_is_defined_for_several_classes_is_planned_on_images() -> None:
+    losses = [name for name in LOSSES if LOSSES.get(name).most_classes(LOSSES.get(name).params()) is None]
+    ensemble = {"name": "two", "kind": "ensemble", "models": ["offline-convnet"], "n_seeds": 2}
+    grid = {**IMAGES, "methods": [*losses, *TREATMENTS, "probe", "val_weak"], "supervisors": [ensemble]}
+    graph = resolve(parse_grid(grid, "test"), {}).graph
+    assert losses == list(LOSSES)
+    assert len(graph.pairs) == 2 * len(grid["methods"])
+    params = [node.params for node in graph.nodes.values() if "setting" in node.params]
+    told = {(each["setting"], each["n_classes"]) for each in params}
+    assert told == {("image", 10)}
+    assert [node.params["tokenizers"] for node in graph.nodes.values() if node.stage == "audit"] == [[]]
+
+
+BUFFER = {"name": "b", "loss": {"loss": "logconf", "threshold": "buffer"}}
+SIMULATED = {"name": "s", "kind": "simulated", "accuracy": 0.75, "errors": "uniform"}
+CLIPPED = {"name": "c", "labels": [{"kind": "clip", "least": 0.2}]}
+BOOSTED = {"name": "b", "kind": "boosted", "model": "offline-convnet"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"methods": [BUFFER]}, r"^methods: 'b': its loss, as it stands, is for at most 2 classes, and cifar10 has 10"),
+        ({"methods": [CLIPPED]}, r"^methods: 'c': clip, as it stands, is for at most 5 classes, and cifar10 has 10"),
+        ({"supervisors": [SIMULATED]}, r"^supervisors: 's', as it stands, is for at most 2 classes"),
+        ({"supervisors": [BOOSTED]}, r"^supervisors: 'b', as it stands, is for at most 2 classes"),
+        ({"methods": ["prompt"]}, r"^methods: 'prompt' asks a language model in words, and cifar10 shows images"),
+        ({"methods": ["adapted"]}, r"^methods: 'adapted' adapts a language model to texts, and cifar10 shows images"),
+        ({"models": "offline"}, r"^models: 'offline-xs' reads text, and cifar10 shows images; choose models"),
+        ({"datasets": ["sst2"]}, r"^models: 'offline-convnet' reads images, and sst2 shows text; choose models"),
+        ({"salience": True}, r"^salience, as it stands, is for at most 2 classes"),
+    ],
+)
+def test_what_images_or_several_classes_cannot_give_is_refused_in_one_line(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        resolve(parse_grid({**IMAGES, **fields}, "test"), {})
 
 
 @pytest.mark.parametrize("setting", OF_TEXTS)

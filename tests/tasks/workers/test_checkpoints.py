@@ -20,7 +20,7 @@ from tasks.workers.execute import Executor
 from tasks.workers.pool import Pool
 from tests.tiny_models import CLASSIFY, LOSS_PARAMS, model_params, tiny_base, toy_rows, training_params
 from tests.toy_artifacts import KEY, STAGE, publish
-from w2s_core.data.rows import two_classes
+from w2s_core.metrics import two_classes
 from w2s_core.models.classifier import Classifier, build
 from w2s_core.training.fit import Fit, Recipe, fit
 from w2s_core.watch import Checkpoint, Silent

@@ -24,6 +24,7 @@ from w2s_core.entries.prepare import Collected
 from w2s_core.errors import DataError
 from w2s_core.hashes import stable_hash, stable_int
 from w2s_core.offline.rows import raw_rows
+from w2s_core.settings.setting import VIEWS
 from w2s_core.watch import Silent
 
 N = 400
@@ -36,6 +37,9 @@ def row(text: str, gt_label: int = 0, group: str = "", prompt: str = "Good ?") -
 def rows(*texts: str) -> list[Row]:
     """Labels take turns."""
     return [row(text, i % 2) for i, text in enumerate(texts)]
+
+
+TEXTS = VIEWS.get("classify")
 
 
 def collected(**changed: list[Row]) -> Collected:
@@ -54,7 +58,7 @@ def collected(**changed: list[Row]) -> Collected:
 
 
 def check(data: Collected, split: str, name: str) -> Check:
-    return next(check for check in data_checks(data) if (check.split, check.check) == (split, name))
+    return next(check for check in data_checks(data, TEXTS) if (check.split, check.check) == (split, name))
 
 
 def value(data: Collected, split: str, name: str) -> float:
@@ -62,12 +66,12 @@ def value(data: Collected, split: str, name: str) -> float:
 
 
 def test_no_check_is_made_twice() -> None:
-    names = [(check.split, check.check) for check in data_checks(collected())]
+    names = [(check.split, check.check) for check in data_checks(collected(), TEXTS)]
     assert len(names) == len(set(names))
 
 
 def test_distinct_rows_are_fine() -> None:
-    assert {check.verdict for check in data_checks(collected())} == {None, "ok"}
+    assert {check.verdict for check in data_checks(collected(), TEXTS)} == {None, "ok"}
 
 
 def test_rows_that_were_dropped_are_counted_by_reason() -> None:

@@ -14,7 +14,6 @@ from w2s_core.data.rows import (
     each,
     read_labels,
     read_weights,
-    two_classes,
     write_features,
     write_weak_probs,
 )
@@ -22,7 +21,7 @@ from w2s_core.entries.labels import combine, import_labels, judge, treat
 from w2s_core.errors import DataError
 from w2s_core.methods.neighbours import Relabel, guess
 from w2s_core.methods.treatments import Calibrate, best_temperature
-from w2s_core.metrics import label_quality
+from w2s_core.metrics import label_quality, two_classes
 from w2s_core.stages import LABELLED
 from w2s_core.watch import Silent
 

@@ -10,7 +10,7 @@ import torch
 
 from tests.w2s_core.methods.batches import both, gradient, probs, some_batch, value
 from w2s_core.errors import TrainingError
-from w2s_core.methods.confidence import Logconf, harden_top
+from w2s_core.methods.confidence import Logconf, harden_top, hardened
 from w2s_core.methods.losses import LOSSES, Batch, Value, Xent, tie_ranks
 
 
@@ -142,11 +142,30 @@ def test_fixed_threshold_hardens_any_number_of_classes() -> None:
     assert found.value.item() == pytest.approx(-np.log([p[0, 2], p[1, 0]]).mean(), rel=1e-6)
 
 
-@pytest.mark.parametrize("threshold", ["half", "match_prior", "buffer"])
-def test_threshold_that_ranks_by_class_1_refuses_more_classes_before_the_first_step(threshold: str) -> None:
+def test_threshold_that_remembers_class_1_refuses_more_classes_before_the_first_step() -> None:
+    loss, buffer = LOSSES.get("logconf"), Logconf(threshold="buffer")
+    assert (loss.most_classes(buffer), loss.most_classes(Logconf())) == (2, None)
     labels = torch.full((4, 3), 1 / 3, dtype=torch.float64)
-    with pytest.raises(TrainingError, match=r"^loss logconf: threshold = .* 3 classes; threshold = 'fixed' hardens"):
-        LOSSES.get("logconf").start(labels, Logconf(threshold=threshold))
+    with pytest.raises(TrainingError, match=r"^loss logconf: threshold = 'buffer' .* 3 classes; 'half', .* any number"):
+        loss.start(labels, buffer)
+
+
+@pytest.mark.parametrize("threshold", ["half", "match_prior"])
+def test_classes_are_hardened_to_in_the_shares_of_the_prior(threshold: str) -> None:
+    # All prefer class 0, each by another margin to another class.
+    logits = torch.tensor([[3.0, 3.0 - 0.1 * k, 0.0] if k % 2 else [3.0, 0.0, 3.0 - 0.1 * k] for k in range(12)])
+    labels = torch.tensor([[0.5, 0.25, 0.25]], dtype=torch.float64).expand(12, 3)
+    found, _ = hardened(logits, Batch(labels, torch.arange(12), 0.9), Logconf(threshold=threshold))
+    counts = torch.bincount(found, minlength=3).tolist()
+    assert counts == ([4, 4, 4] if threshold == "half" else [6, 3, 3])
+    # Those nearest to each class are the ones that change.
+    assert found[torch.tensor([1, 3])].tolist() == [1, 1]
+    assert found[torch.tensor([0, 2])].tolist() == [2, 2]
+
+
+def test_one_prediction_of_several_classes_is_hardened_to_its_likeliest() -> None:
+    batch = Batch(torch.full((1, 3), 1 / 3, dtype=torch.float64), torch.arange(1), 0.9)
+    assert hardened(torch.tensor([[0.0, 2.0, 1.0]]), batch, Logconf())[0].tolist() == [1]
 
 
 def test_buffer_hardens_what_is_in_the_upper_half_of_the_last_predictions() -> None:

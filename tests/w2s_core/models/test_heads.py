@@ -26,9 +26,9 @@ from tests.tiny_models import (
 )
 from tests.tiny_models import training_params as training
 from w2s_core.config import ModelConfig
-from w2s_core.data.rows import two_classes
 from w2s_core.errors import DataError
 from w2s_core.methods.losses import cross_entropy
+from w2s_core.metrics import two_classes
 from w2s_core.models.classifier import Classifier, build, load, save
 from w2s_core.models.heads import LabelTokens
 from w2s_core.training.fit import Recipe, fit

@@ -68,7 +68,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def model(folder: Path) -> Classifier:
-    return build(model_params(max_length=LENGTH), folder, 0, MOVE.n_outputs).eval()
+    return build(model_params(max_length=LENGTH), folder, 0, MOVE.n_outputs(2)).eval()
 
 
 def encoded(rows: Rows, model: Classifier) -> Tokens:

@@ -48,7 +48,7 @@ def swapped(rows: Rows) -> Rows:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Classifier:
-    return build(model_params(head="small"), tiny_base(tmp_path / "base"), 0, PREFER.n_outputs).eval()
+    return build(model_params(head="small"), tiny_base(tmp_path / "base"), 0, PREFER.n_outputs(2)).eval()
 
 
 def encoded(rows: Rows, max_length: int) -> Tokens:
@@ -132,7 +132,7 @@ def test_every_loss_sees_differences_of_rewards_alone(fields: dict[str, Any]) ->
 def test_heads_of_language_models_start_as_the_log_odds_of_the_label_tokens(kind: str, tmp_path: Path) -> None:
     rows, base = some_pairs(5), tiny_lm(tmp_path / "base")
     both = build(model_params(head="unembed_rows"), base, 0).eval()
-    scalar = build(model_params(head=kind), base, 0, PREFER.n_outputs).eval()
+    scalar = build(model_params(head=kind), base, 0, PREFER.n_outputs(2)).eval()
     tokens = PREFER.encode(rows, scalar, Silent().scratch)
     with torch.no_grad():
         ids, mask = map(torch.from_numpy, tokens.padded(np.arange(5), 0))

@@ -1,4 +1,4 @@
-"""A setting is three entries, so that an edit reruns what it is about and nothing else."""
+"""A setting is four entries, so that an edit reruns what it is about and nothing else."""
 
 from __future__ import annotations
 
@@ -22,5 +22,7 @@ def test_trainings_reach_neither_prompts_nor_audits_nor_other_settings(setting: 
     assert {f"{here}encode", f"{here}logits"} <= of_training
     assert not {f"{here}text", f"{here}lure", f"{here}leaks", "w2s_core.data.leaks:leak_checks"} & of_training
     assert f"{here}leaks" in of_audit or "w2s_core.data.leaks:leak_checks" in of_audit
-    shared = "w2s_core.settings.setting:", "w2s_core.settings.answers:"
+    shared = tuple(f"w2s_core.settings.{name}:" for name in ("setting", "answers", "kinds"))
     assert all(part.startswith((here, *shared)) for part in of_training if ".settings." in part)
+    assert "w2s_core.models.classifier:build" in of_training - of_audit
+    assert not any(part.startswith("w2s_core.models.images:") for part in of_training)

@@ -20,9 +20,9 @@ from torch import Tensor
 
 from tests.harness import context, sent
 from tests.tiny_models import CLASSIFY, LOSS_CASES, LOSS_PARAMS, model_params, tiny_base, toy_rows, training_params
-from w2s_core.data.rows import two_classes
 from w2s_core.methods import confidence, losses
 from w2s_core.methods.losses import LOSSES, NO_STATE, Batch, learned, tie_ranks
+from w2s_core.metrics import two_classes
 from w2s_core.models.classifier import build
 from w2s_core.settings.setting import Forward
 from w2s_core.training import backward

@@ -14,10 +14,10 @@ from scipy.stats import ks_2samp
 from flows.plan.grid import TrainingConfig
 from tests.tiny_models import CLASSIFY, prob_of_1, rows_of, toy_rows, training_params
 from tests.w2s_core.training.toy_fits import LOGCONF, XENT, Recorder, run, weights
-from w2s_core.data.rows import Rows, two_classes
+from w2s_core.data.rows import Rows
 from w2s_core.errors import TrainingError
 from w2s_core.methods.losses import LOSSES, Loss, Value, Xent
-from w2s_core.metrics import accuracy
+from w2s_core.metrics import accuracy, two_classes
 from w2s_core.models.classifier import Classifier
 from w2s_core.settings.setting import Forward
 from w2s_core.training import backward

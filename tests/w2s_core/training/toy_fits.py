@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from tests.tiny_models import CLASSIFY, toy_rows, training_params
-from w2s_core.data.rows import two_classes
+from w2s_core.metrics import two_classes
 from w2s_core.models.classifier import Classifier
 from w2s_core.training.fit import Fit, Recipe, fit
 from w2s_core.watch import Silent
