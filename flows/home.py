@@ -63,6 +63,11 @@ class Home:
         return self.root / "report.html" if grid is None else self.root / "reports" / f"{grid}.html"
 
     @property
+    def asked(self) -> Path:
+        """What was typed in the SQL shell, for its next start."""
+        return self.root / "cache" / "sql-history"
+
+    @property
     def digests(self) -> Path:
         """The cache of digests of external files."""
         return self.root / "cache" / "digests.json"

@@ -21,8 +21,11 @@ from prefect.states import Cancelled, Completed, Failed, State
 
 from artifacts.errors import Stopped, W2sError
 from artifacts.identity.keys import JSON
+from artifacts.store.contract import Store
+from artifacts.store.opening import open_store
 from artifacts.waiting import STOPPED
 from tasks.clusters import remote
+from tasks.shown import in_words, show_curve
 from tasks.workers.execute import Executor
 from tasks.workers.pool import JobFailed
 from tasks.workers.watch import progress_dir
@@ -103,8 +106,29 @@ def _run(home: str, order: Mapping[str, JSON], there: Mapping[str, JSON] | None 
             logger.error("%s", error.traceback)
         logger.error("%s failed: %s", order["name"], error)
         return Failed(message=str(error))
+    words = [how, _shown(home, order, there, how, logger), f"artifact {order['key'][:12]}"]
     # Prefect logs the message; another line would say the same.
-    return Completed(name=REUSED if how == "reused" else None, message=f"{how}, artifact {order['key'][:12]}")
+    return Completed(name=REUSED if how == "reused" else None, message=", ".join(filter(None, words)))
+
+
+def _shown(home: str, order: Mapping[str, JSON], there: Mapping[str, JSON] | None, how: str, logger: Logger) -> str:
+    """What a state says of what was made; the curve of a training that ran becomes an artifact."""
+    try:
+        store = _store(home, there)
+        made = store.get(order["stage"], order["key"])
+    except (W2sError, OSError):
+        return ""  # whoever reads it next will say so
+    if made is None:
+        return ""
+    if how == "ran" and (problem := show_curve(store, made, order["name"], order["grid"])):
+        logger.warning("%s: its curve is not shown (%s)", order["name"], problem)
+    return in_words(made.metrics)
+
+
+def _store(home: str, there: Mapping[str, JSON] | None) -> Store:
+    if there is None:
+        return EXECUTORS[home].store
+    return open_store(there["store"], remote.home_here(home) / "cache" / "store")
 
 
 def _is_stopped(there: Mapping[str, JSON]) -> bool:
@@ -125,7 +149,8 @@ def _losses_logged(order: Mapping[str, JSON], home: Path, logger: Logger) -> Ite
             with contextlib.suppress(OSError, ValueError):
                 told = json.loads((progress_dir(home) / f"{order['key']}.json").read_text())
                 if told.get("loss") is not None:
-                    logger.info("%s %s/%s, loss %.4f", told["unit"], told["done"], told["total"], told["loss"])
+                    at = told["unit"], told["done"], told["total"]
+                    logger.info("%s: %s %s/%s, loss %.4f", order["name"], *at, told["loss"])
 
     thread = threading.Thread(target=follow, daemon=True)
     thread.start()

@@ -20,6 +20,9 @@ pytestmark = pytest.mark.slow
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+GRID = "tiny-boolq-sciq-logconf-xent"
+"""What the file ``tiny`` is called with the datasets and methods that are chosen."""
+
 SCREENSHOTS = os.environ.get("SCREENSHOTS")
 """Folder for a picture of every page that is opened, to look at."""
 
@@ -97,8 +100,8 @@ def test_browser_runs_the_quick_grid_from_its_form_and_shows_its_pgr(page: Page,
         page.get_by_text("Finished in state Completed").first.wait_for()
         picture(page, f"flow-run-{child['tags'][0]}")
 
-    open_artifact(page, up, "plan", "never built")
-    open_artifact(page, up, "pgr", "boolq")
+    open_artifact(page, up, f"{GRID}-plan", "never built")
+    open_artifact(page, up, f"{GRID}-pgr", "boolq")
     rows = page.get_by_role("row").all_inner_texts()
     shown = [row.split()[:4] for row in rows[1:]]
     shows_figures(page, up)
@@ -116,9 +119,9 @@ def submit(page: Page) -> dict[str, Any]:
 
 def shows_figures(page: Page, up: Up) -> None:
     """Both figures of the grid are drawn on the page of their artifact."""
-    page.goto(f"{up.url}/artifacts/key/figures")
+    page.goto(f"{up.url}/artifacts/key/{GRID}-figures")
     page.locator("a[href^='/artifacts/artifact/']").first.click()
-    images = page.get_by_role("img", name=re.compile(" of tiny$"))
+    images = page.get_by_role("img", name=re.compile(f" of {GRID}$"))
     images.nth(1).wait_for()
     assert images.evaluate_all("found => found.map(image => image.naturalWidth > 300)") == [True, True]
     picture(page, "figures")

@@ -73,7 +73,7 @@ WHOLE = {(f"flows/report/page/{name}.py", "altair") for name in ("charts", "gap_
 
 FLOORS = {
     "flows": ["cli", "serve", "run", "report", "plan", "home"],
-    "tasks": ["stages", "clusters", "workers", "slots", "devices", "history", "runtime"],
+    "tasks": ["stages", "shown", "clusters", "workers", "slots", "devices", "history", "runtime"],
     "artifacts": ["results", "store", "identity", "waiting", "files", "errors"],
     "w2s_core": [
         "entries", "debate", "training", "methods", "settings", "data", "models", "offline",

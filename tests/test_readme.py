@@ -40,7 +40,10 @@ def test_page_on_architecture_names_folders_and_modules_that_there_are() -> None
     present = {path.stem for package in PACKAGES for path in (ROOT / package).rglob("*.*")}
     folders = set(re.findall(r"^\| `([\w/]+)` \|", page, re.MULTILINE))
     of_packages = {
-        f"{package}/{path.name}" for package in PACKAGES for path in (ROOT / package).iterdir() if path.is_dir()
+        path.relative_to(ROOT).as_posix()
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*")
+        if path.is_dir()
     }
 
     assert named - {"test_imports"} <= present

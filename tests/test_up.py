@@ -25,6 +25,9 @@ DATASETS = ["sst2", "boolq"]
 ERROR = 40
 """The level, as Prefect has it."""
 
+SHOWN = ("plan", "progress", "curves", "pgr", "costs", "figures", "audit", "report")
+"""What a run of a grid leaves in the UI; here curves are of the pretrainings, which no dataset's run has."""
+
 N_SHARED = N_NODES["pretrain"]
 N_SUBMITS = 100
 N_PER_DATASET = sum(N_NODES.values()) - N_SHARED
@@ -66,16 +69,18 @@ def test_grid_runs_in_one_flow_run_per_dataset_and_then_has_nothing_to_do(up: Up
     assert [child["tags"] for child in children] == [["boolq"], ["sst2"]]
     assert {child["state"]["message"] for child in children} == {f"{N_PER_DATASET + 1} stages ran, 2 reused"}
     artifacts = up.artifacts(id)
-    assert set(artifacts) == {"plan", "progress", "pgr-boolq", "pgr-sst2", "pgr", "figures", "audit", "first-report"}
-    assert len(json.loads(artifacts["plan"])) == n_nodes
-    assert [row["dataset"] for row in json.loads(artifacts["pgr"])] == DATASETS
-    assert artifacts["progress"] == 100
+    assert set(artifacts) == {f"first-{what}" for what in SHOWN}
+    assert len(json.loads(artifacts["first-plan"])) == n_nodes
+    assert [row["dataset"] for row in json.loads(artifacts["first-pgr"])] == DATASETS
+    assert artifacts["first-progress"] == 100
 
     id = up.submit("grid/quick-grid", grid=grid)
     run = up.wait_for(id)
     assert run["state"]["type"] == "COMPLETED"
     assert run["state"]["message"] == f"nothing to do: all {n_nodes} stages are fresh"
-    assert "](/report/first)" in up.artifacts(id)["first-report"]
+    again = up.artifacts(id)
+    assert set(again) == {"first-pgr", "first-costs", "first-figures", "first-report"}
+    assert "](/report/first)" in again["first-report"]
     assert up.children(id) == []
     assert Grids(LocalStore(up.home / "store")).names() == ["first"]
 
@@ -172,7 +177,7 @@ def test_overlapping_runs_of_a_grid_share_its_work(up: Up) -> None:
     states = [up.wait_for(id)["state"] for id in ids]
 
     assert {state["type"] for state in states} == {"COMPLETED"}, states
-    assert [up.artifacts(id)["progress"] for id in ids] == [100, 100]
+    assert [up.artifacts(id)["shared-progress"] for id in ids] == [100, 100]
     made = up.executed() - before
     assert set(made.values()) == {1}
     assert len(made) == 2 * N_PER_DATASET
@@ -235,8 +240,11 @@ def test_report_and_maintenance_of_the_store_complete(up: Up) -> None:
 
     assert up.wait_for(report)["state"]["message"] == "rows: 1 by pair, 1 by dataset, 1 by method"
     artifacts = up.artifacts(report)
-    assert set(artifacts) == {"report-by-pair", "report-by-dataset", "report-by-method", "report-figures-reported"}
-    assert artifacts["report-figures-reported"].count("](data:image/png;base64,") == 2
+    assert set(artifacts) == {
+        *(f"reported-pgr-by-{level}" for level in ("pair", "dataset", "method")),
+        "reported-figures",
+    }
+    assert artifacts["reported-figures"].count("](data:image/png;base64,") == 2
     state = up.wait_for(maintenance)["state"]
     assert state["message"].startswith("0 broken artifacts; would free ")
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from flows.plan.grid import TrainingConfig
 from w2s_core.config import ModelConfig
@@ -74,6 +74,21 @@ def tiny_base(folder: Path, family: str = "gpt2", **changes: Any) -> Path:
         torch.manual_seed(0)
         AutoModel.from_config(config).save_pretrained(folder)
     tiny_tokenizer(with_specials=family == "bert").save_pretrained(folder)
+    return folder
+
+
+def tiny_chat(folder: Path) -> Path:
+    """A transformers folder of a random language model with a chat template, the same each time."""
+    config = AutoConfig.for_model(
+        "gpt2", vocab_size=len(WORDS) + len(SPECIALS), **SIZES["gpt2"] | {"n_positions": 1_024}
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    tokenizer = tiny_tokenizer()
+    tokenizer.eos_token = tokenizer.pad_token = WORDS[0]
+    tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    tokenizer.save_pretrained(folder)
     return folder
 
 

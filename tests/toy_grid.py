@@ -44,6 +44,8 @@ class ToyGrid:
         group_size: int | None = None,
         training: dict[str, JSON] | None = None,
         stage: str = "score",
+        made_from: tuple[str, str] | None = None,
+        told: dict[str, JSON] | None = None,
         **labels: JSON,
     ) -> str:
         """Publish the score of a model with these answers, item 0 first, and return its key.
@@ -55,6 +57,8 @@ class ToyGrid:
             group_size: rows of each group; None for a score of before there were groups in it.
             training: what the training of its model said of itself; None of one without.
             stage: that made it.
+            made_from: stage and key of another of its inputs.
+            told: other metrics.
             labels: of its node.
         """
         truth = [index % 2 for index in range(len(right))]
@@ -68,25 +72,43 @@ class ToyGrid:
             schema = schema.append(pa.field("group", pa.string()))
         table = pa.Table.from_pylist(rows[::-1] if reverse else rows, schema)
         metrics = {"n": len(right), "accuracy": sum(right) / len(right), "auroc": None, "brier": 0.1, "ece": 0.1}
+        metrics |= told or {}
         labels = {"dataset": "boolq", "half": "weak_train", "seed": 0, "split": "test", **labels}
         inputs: dict[str, dict[str, JSON]] = {}
         if training is not None:
             weights = {"model": pa.table({"weight": [str(sorted(labels.items()))]})}
-            key = self._publish("train_gt", weights, labels, training)
+            key = self.publish("train_gt", weights, labels, training)
             inputs["model"] = {"stage": "train_gt", "key": key, "output": "model", "digest": "0" * 64}
-        return self._publish(stage, {"predictions": table}, labels, metrics, inputs=inputs)
+        if made_from is not None:
+            inputs["other"] = {"stage": made_from[0], "key": made_from[1], "output": "texts", "digest": "0" * 64}
+        return self.publish(stage, {"predictions": table}, labels, metrics, inputs=inputs)
 
     def answers(self, given: str, truth: str, *, metrics: dict[str, JSON] | None = None, **labels: JSON) -> str:
         """Publish the score of a model that gives these answers, one letter each, where ``truth`` is right."""
         right = [answer == wanted for answer, wanted in zip(given, truth, strict=True)]
         ids = [f"item-{index}" for index in range(len(right))]
         table = pa.table({"id": ids, "group": ids, "answer": list(given), "right": right})
-        return self._publish("score", {"predictions": table}, labels, metrics or {"accuracy": sum(right) / len(right)})
+        return self.publish("score", {"predictions": table}, labels, metrics or {"accuracy": sum(right) / len(right)})
 
     def weak_labels(self, stage: str = "weak_labels", metrics: dict[str, JSON] | None = None, **labels: JSON) -> str:
         """Publish the weak labels of a supervisor, two rows per split, and return their key."""
         table = pa.table({"id": ["a", "b"], "weak_prob": [0.2, 0.7]})
-        return self._publish(stage, {"transfer_train": table, "test": table}, labels, metrics or {})
+        return self.publish(stage, {"transfer_train": table, "test": table}, labels, metrics or {})
+
+    def transcripts(self, said: Sequence[str], *, n_tokens: int = 10, **labels: JSON) -> str:
+        """Publish transcripts of one turn each, which argue for class 1, and return their key."""
+        turns = [
+            {
+                "id": f"item-{index}", "seed": 0, "turn": 0, "role": "A", "side": 1, "text": text, "is_cut": False,
+                "n_tokens": n_tokens, "n_read": 2,
+            }
+            for index, text in enumerate(said)
+        ]  # fmt: skip
+        n = len(said)
+        metrics: dict[str, JSON] = {
+            "n": n, "n_turns": 1, "n_tokens": n * n_tokens, "n_read": 2 * n, "n_cut": 0, "n_empty": 1,
+        }  # fmt: skip
+        return self.publish("transcripts", {"texts": pa.Table.from_pylist(turns)}, labels, metrics)
 
     def audit(
         self, verdict: str, *, started: str = "2026-01-02T03:04:05+00:00", code: str = "0" * 64, stage: str = "audit"
@@ -99,12 +121,12 @@ class ToyGrid:
             }
         )  # fmt: skip
         labels: dict[str, JSON] = {"dataset": "boolq"}
-        return self._publish(stage, {"checks": checks}, labels, {}, node="a" * 64, started=started, code=code)
+        return self.publish(stage, {"checks": checks}, labels, {}, node="a" * 64, started=started, code=code)
 
     def training(self, curve: list[dict[str, JSON]], *, stage: str = "train_gt", **labels: JSON) -> str:
         """Publish a training with this curve, and return its key."""
         weights = pa.table({"weight": [str(sorted(labels.items()))]})
-        return self._publish(stage, {"model": weights}, labels, {}, curve=curve)
+        return self.publish(stage, {"model": weights}, labels, {}, curve=curve)
 
     def pair(
         self,
@@ -136,7 +158,7 @@ class ToyGrid:
         run = GridRun({"name": self.name}, {}, list(self.nodes.values()), self.pairs)
         Grids(self.store).start(run).finish(run, state)
 
-    def _publish(
+    def publish(
         self,
         stage: str,
         tables: dict[str, pa.Table],
@@ -148,7 +170,9 @@ class ToyGrid:
         node: str | None = None,
         started: str = "2026-01-02T03:04:05+00:00",
         code: str = "0" * 64,
+        seconds: float = 1.5,
     ) -> str:
+        """Publish an artifact of the grid, and return its key."""
         content = repr(
             (code, stage, sorted(labels.items()), {name: table.to_pylist() for name, table in tables.items()})
         )
@@ -169,7 +193,7 @@ class ToyGrid:
                     key=key, node=node or key[::-1], stage=stage, schema=1, labels=labels,
                     params={"seed": 0, "source": {"kind": "folder"}}, inputs=inputs or {},
                     code={"digest": code, "parts": {}}, outputs=outputs, side=side, metrics=metrics,
-                    timings={"started": started, "seconds": 1.5},
+                    timings={"started": started, "seconds": seconds},
                     environment={"torch": "2.8.0", "transformers": "5.0.0", "host": "here"},
                 ),
             )  # fmt: skip

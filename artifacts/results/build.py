@@ -20,6 +20,7 @@ from typing import BinaryIO
 import duckdb
 
 from artifacts import files
+from artifacts.results.comments import comment
 from artifacts.results.landing import Kinds, Landing, Outdated, by_name, sql
 from artifacts.results.query import COPY
 from artifacts.store.contract import Store
@@ -40,6 +41,9 @@ SPARSE_BYTES = 1 << 26
 
 MOST_BYTES = 1 << 30
 """Copied by one call."""
+
+VIEWS = ("intervals", "views", "costs", "analyses", "debates")
+"""SQL files of what is read of the tables, in this order."""
 
 PUBLISHED = Path(__file__).with_name("published.csv")
 
@@ -138,8 +142,12 @@ def _land_on_copy(
 
 def _land_anew(store: Store, new: Path, kinds: Kinds, stop: threading.Event, at: int) -> None:
     with _writing(new) as connection:
-        for text in (sql("schema"), by_name(sql("landing"))["tables"], sql("intervals"), sql("views"), sql("analyses")):
+        texts = [sql("schema"), by_name(sql("landing"))["tables"], *map(sql, VIEWS)]
+        connection.execute("BEGIN")  # each comment would be a transaction of its own
+        for text in texts:
             connection.execute(text)
+        comment(connection, texts)
+        connection.execute("COMMIT")
         connection.execute("INSERT INTO published FROM read_csv(?, nullstr = '')", [str(PUBLISHED)])
         _land(connection, store, kinds, stop, at)
 
@@ -171,7 +179,7 @@ def _version() -> str:
     """Digest of all that decides what is in the file besides the store."""
     digest = hashlib.sha256(duckdb.__version__.encode())
     for file in sorted(Path(__file__).parent.iterdir()):
-        if file.suffix in (".py", ".sql", ".csv"):
+        if file.suffix in (".py", ".sql", ".csv", ".toml"):
             digest.update(file.read_bytes())
     return digest.hexdigest()
 

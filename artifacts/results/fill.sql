@@ -36,6 +36,11 @@ FROM (
 ) AS rows
 JOIN files ON files.file = rows.filename
 
+-- name: texts
+INSERT INTO texts
+SELECT files.key, rows.id, rows.seed, rows.turn, rows.role, rows.side, rows.text, rows.is_cut, rows.n_tokens
+FROM read_parquet($files, filename = true) AS rows JOIN files ON files.file = rows.filename
+
 -- name: checks
 INSERT INTO audits
 SELECT

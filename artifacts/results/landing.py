@@ -29,7 +29,7 @@ from artifacts.waiting import STOPPED
 Kinds = Callable[[str, Mapping[str, JSON]], Mapping[str, str]]
 """A stage and its parameters to the kind of each output, by name."""
 
-TABLES = {"predictions": "predictions", "labels": "labels", "checks": "audits"}
+TABLES = {"predictions": "predictions", "labels": "labels", "checks": "audits", "texts": "texts"}
 """Kinds of outputs that land, to the table to which the statement of that name in ``fill.sql`` copies. Its rows have
 a ``key``. Of checks only the newest of each audit land, whichever grid made them; of others those of latest runs."""
 
@@ -118,6 +118,7 @@ class Landing:
         self._db.execute(self._sql["landed"])
         self._land_curves()
         self._db.execute(self._sql["current"])
+        self._db.execute(self._sql["used"])
         self._db.execute(self._sql["pairs"])
         for table in DERIVED:
             self._db.execute(f"""

@@ -1,5 +1,6 @@
--- What has landed in results.duckdb, so that the next landing brings only what differs. Read by `artifacts.results.landing`
--- alone, which runs each statement by its name; users' tables are in schema.sql.
+-- What has landed in results.duckdb, so that the next landing brings only what differs. Each statement
+-- is run by `artifacts.results.landing` by its name; users' tables are in schema.sql. Of these tables, views may read
+-- `landing.inputs`, what was made from what.
 --
 -- Temporary tables that it makes before: `stamps` (all manifests of the store), `grid_nodes` and `new_pairs` (the latest run
 -- of each grid), `whole` (artifacts whose files are all there) and `with_curve` (those whose curve is).
@@ -31,8 +32,10 @@ CREATE TABLE landing.files (stage VARCHAR, key VARCHAR, path VARCHAR, size_bytes
 -- An artifact for each way in which a stage names its outputs, and their kinds: for kinds that change with the program.
 CREATE TABLE landing.kinds (stage VARCHAR, params JSON, outputs JSON);
 
--- What has landed: of outputs, and of the curves of each grid.
+-- The outputs that have landed.
 CREATE TABLE landing.landed (kind VARCHAR, stage VARCHAR, key VARCHAR, output VARCHAR, version VARCHAR);
+
+-- The curves of each grid that have landed.
 CREATE TABLE landing.curves (grid VARCHAR, key VARCHAR, about VARCHAR);
 
 -- name: latest
@@ -155,6 +158,10 @@ SEMI JOIN (SELECT DISTINCT grid, key FROM curves) USING (grid, key)
 -- name: current
 UPDATE nodes SET is_current = NOT is_current
 WHERE is_current <> ((stage, key) IN (SELECT (stage, key) FROM grid_nodes WHERE is_current))
+
+-- name: used
+TRUNCATE used;
+INSERT INTO used SELECT DISTINCT grid, stage, key FROM grid_nodes ORDER BY ALL
 
 -- name: pairs
 -- A comparison is all that shares grid, dataset, weak and strong: what is derived of its pairs is derived of all together.

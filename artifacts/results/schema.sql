@@ -1,4 +1,5 @@
 -- The tables of results.duckdb. What fills them is in fill.sql and uncertainty.sql, what is read of them in views.sql.
+-- Comments directly above a statement, and beside a column, are those of the database, see comments.py.
 --
 -- Names: weak is the supervisor, strong the student; transfer is the student trained on weak labels, ceiling the
 -- strong model trained on ground truth. Accuracies are fractions.
@@ -47,7 +48,7 @@ CREATE TABLE scores (
     auroc DOUBLE,             -- NULL when the split has one class
     brier DOUBLE,
     ece DOUBLE,
-    near_chance BOOLEAN,      -- whether the training of the model said so, see below
+    near_chance BOOLEAN,      -- whether the training of the model said so, see the view pgr
     label_certainty DOUBLE,   -- of the labels that it was trained on: their mean distance from one half
     n_parameters BIGINT,      -- of the model
     key VARCHAR
@@ -59,13 +60,26 @@ CREATE TABLE predictions (
     id VARCHAR,
     "group" VARCHAR,          -- rows that share a question or a passage; NULL for scores of before it was known
     answer VARCHAR NOT NULL,  -- of two classes, 1 where prob > 0.5, else 0
-    "right" BOOLEAN NOT NULL, -- a word of SQL, and so in quotes, as "group" is
+    "right" BOOLEAN NOT NULL, -- whether the answer is; a word of SQL, and so in quotes, as "group" is
     prob DOUBLE               -- of class 1; NULL where answers have none
 );
 
 -- What students of each grid's latest run are trained on.
 -- Of two classes prob is that of class 1, of more NULL; labels that are texts are an answer.
 CREATE TABLE labels (key VARCHAR, split VARCHAR, id VARCHAR, prob DOUBLE, answer VARCHAR);
+
+-- What debaters of each grid's latest run said, one row per turn. It is data, whatever it says.
+CREATE TABLE texts (
+    key VARCHAR,              -- of the transcripts of one split and seed
+    id VARCHAR,               -- of the row that it is about
+    seed BIGINT,              -- of the transcripts
+    turn INTEGER,             -- from 0
+    role VARCHAR,             -- who spoke, as the protocol calls him
+    side TINYINT,             -- the class that he argued for
+    text VARCHAR,             -- what was said
+    is_cut BOOLEAN,           -- whether it ends where the debater was stopped
+    n_tokens INTEGER          -- said; 0 where a server does not tell
+);
 
 -- What is known of the data of each audit: the newest of its kind, whichever grid made it. Facts have no verdict.
 CREATE TABLE audits (
@@ -113,6 +127,9 @@ CREATE TABLE grids (
     state VARCHAR,            -- running, complete, failed or interrupted, when this file was built
     is_current BOOLEAN        -- false for an earlier definition, which is called NAME@1 and so on
 );
+
+-- The artifacts of each grid's latest run; two of its nodes may have one.
+CREATE TABLE used (grid VARCHAR, stage VARCHAR, key VARCHAR);
 
 -- What each grid compares: keys of scores, NULL while unknown; self-training (weak = strong) has no ceiling.
 CREATE TABLE pairs (

@@ -123,40 +123,22 @@ SELECT
     n_seeds, n_flagged, flag, near_chance, supervisor_acc, ceiling_plain_acc, n_items
 FROM flagged;
 
--- Over the pairs of a dataset: PGR of the sound ones; accuracies of all. Pairs of a dataset share test items and trainings,
--- so their errors are taken as if they were all in common: the ends of an interval are the mean, or the median, of the
--- ends of the pairs'. With one pair it is that pair's, with more it is rather too wide than too narrow. n_seeds is the
--- fewest of any pair.
-CREATE VIEW pgr_by_dataset AS
-SELECT
-    grid, dataset, method,
-    avg(weak_acc) AS weak_acc,
-    avg(transfer_acc) AS transfer_acc,
-    avg(ceiling_acc) AS ceiling_acc,
-    median(pgr) FILTER (flag IS NULL) AS median_pgr,
-    avg(pgr) FILTER (flag IS NULL) AS mean_pgr,
-    count(*) AS n_pairs,
-    count(flag) AS n_flagged,
-    median(pgr_low) AS median_pgr_low,
-    median(pgr_high) AS median_pgr_high,
-    avg(pgr_low) AS mean_pgr_low,
-    avg(pgr_high) AS mean_pgr_high,
-    CASE WHEN min(n_seeds) > 1 THEN 'items and seeds' ELSE 'items only' END AS interval_of,
-    max(n_items) AS n_items,
-    min(n_seeds) AS n_seeds
-FROM pgr_by_pair
-GROUP BY grid, dataset, method;
-
--- Over the pairs of all datasets, n_datasets of which have a sound one. From least_datasets() of them on, the interval is
--- of all datasets that are like these (interval_of: datasets), see over_datasets; of fewer, it is of these alone, made as
--- that of a dataset's pairs.
-CREATE VIEW pgr_by_method AS
+-- PGR over any grouping of pairs: of each grid, and each combination of the columns that `per` lists, as in
+-- pgr_over(['strong', 'method']). Pairs are those of pgr_by_pair, or of the table, view or WITH that `pairs` names, which
+-- has its columns and any more: pgr_over(['method'], pairs := 'chosen'). PGR is of the sound pairs, accuracies are of all.
+-- Pairs of a dataset share test items and trainings, so their errors are taken as if they were all in common: the ends of
+-- an interval are the mean, or the median, of the ends of the pairs'. With one pair it is that pair's, with more it is
+-- rather too wide than too narrow. From least_datasets() of them on that have a sound pair (n_datasets), the interval is of
+-- all datasets that are like these (interval_of: datasets), see over_datasets. n_seeds is the fewest of any pair.
+CREATE MACRO pgr_over(per, pairs := 'pgr_by_pair') AS TABLE
 WITH
+    -- Grids share trainings: a pair of two of them would count twice.
+    placed AS (SELECT *, row(*COLUMNS(['grid'] || per)) AS place FROM query_table(pairs)),
     -- The columns that over_datasets takes.
-    sound AS (SELECT grid, method, dataset, pgr AS value FROM pgr_by_pair WHERE flag IS NULL),
+    sound AS (SELECT place AS grid, 0 AS method, dataset, pgr AS value FROM placed WHERE flag IS NULL),
     these AS (
         SELECT
-            grid, method,
+            place, COLUMNS(['grid'] || per),
             avg(weak_acc) AS weak_acc,
             avg(transfer_acc) AS transfer_acc,
             avg(ceiling_acc) AS ceiling_acc,
@@ -169,30 +151,29 @@ WITH
             avg(pgr_low) AS low_of_mean,
             avg(pgr_high) AS high_of_mean,
             CASE WHEN min(n_seeds) > 1 THEN 'items and seeds' ELSE 'items only' END AS of_these,
+            max(n_items) AS n_items,
             count(DISTINCT dataset) FILTER (flag IS NULL) AS n_datasets,
             min(n_seeds) AS n_seeds
-        FROM pgr_by_pair
-        GROUP BY grid, method
+        FROM placed
+        GROUP BY ALL
     )
 SELECT
-    grid, method, weak_acc, transfer_acc, ceiling_acc, median_pgr, mean_pgr, n_pairs, n_flagged,
+    these.* EXCLUDE (place, low, high, low_of_mean, high_of_mean, of_these, n_items, n_datasets, n_seeds),
     coalesce(median_low, low) AS median_pgr_low,
     coalesce(median_high, high) AS median_pgr_high,
     coalesce(mean_low, low_of_mean) AS mean_pgr_low,
     coalesce(mean_high, high_of_mean) AS mean_pgr_high,
     CASE WHEN median_low IS NOT NULL THEN 'datasets' ELSE of_these END AS interval_of,
-    these.n_datasets, n_seeds
-FROM these LEFT JOIN over_datasets('sound') USING (grid, method);
+    n_items, these.n_datasets, n_seeds
+FROM these LEFT JOIN over_datasets('sound') AS found ON found.grid = place;
 
--- How often the student gives the answer of its supervisor on the test set: at all, where the supervisor is right, and
--- where it is wrong (Burns et al. 2023, section 5.1.3). A probability of exactly 0.5 says class 0, the supervisor's as the
--- student's and whatever the truth: a supervisor that gives nothing else is right on class 0 and wrong on class 1, and
--- does not tie. With two classes they agree when both are right or both wrong,
--- so transfer_acc = agreement_right * supervisor_acc + (1 - agreement_wrong) * (1 - supervisor_acc); of more answers, two
--- that are wrong may differ. Self-training is included. The supervisor is whoever gave the labels; weak_acc is of `weak`
--- in pgr, which is another one for an ensemble.
---
--- The intervals of a seed know of test items only; those of agreement_by_pair, which is over seeds, of both.
+-- Over the pairs of a dataset, see pgr_over.
+CREATE VIEW pgr_by_dataset AS SELECT * EXCLUDE n_datasets FROM pgr_over(['dataset', 'method']);
+
+-- Over the pairs of all datasets, see pgr_over.
+CREATE VIEW pgr_by_method AS SELECT * EXCLUDE n_items FROM pgr_over(['method']);
+
+-- The counts that agreement is made of.
 CREATE VIEW agreement_counts AS
 SELECT
     grid, dataset, weak, strong, method, seed,
@@ -206,6 +187,14 @@ FROM outcomes
 WHERE supervisor_right IS NOT NULL
 GROUP BY grid, dataset, weak, strong, method, seed;
 
+-- How often the student gives the answer of its supervisor on the test set: at all, where the supervisor is right, and
+-- where it is wrong (Burns et al. 2023, section 5.1.3). A probability of exactly 0.5 says class 0, the supervisor's as the
+-- student's and whatever the truth: a supervisor that gives nothing else is right on class 0 and wrong on class 1, and
+-- does not tie. With two classes they agree when both are right or both wrong,
+-- so transfer_acc = agreement_right * supervisor_acc + (1 - agreement_wrong) * (1 - supervisor_acc); of more answers, two
+-- that are wrong may differ. Self-training is included. The supervisor is whoever gave the labels; weak_acc is of `weak`
+-- in pgr, which is another one for an ensemble.
+-- The intervals, of a seed, know of test items only.
 CREATE VIEW agreement AS
 SELECT
     grid, dataset, weak, strong, method, seed,
@@ -219,6 +208,7 @@ SELECT
 FROM agreement_counts
 LEFT JOIN (FROM agreement_uncertainty WHERE seed IS NOT NULL) USING (grid, dataset, weak, strong, method, seed);
 
+-- agreement over seeds; the intervals know of test items and of seeds, or, with one seed, of items only.
 CREATE VIEW agreement_by_pair AS
 WITH counts AS (
     SELECT
@@ -242,3 +232,18 @@ SELECT
     n_items, n_seeds
 FROM counts
 LEFT JOIN (FROM agreement_uncertainty WHERE seed IS NULL) USING (grid, dataset, weak, strong, method);
+
+-- What there is to ask, with what it is.
+CREATE MACRO tables() AS TABLE
+SELECT table_name AS "table", comment FROM duckdb_tables()
+WHERE NOT internal AND NOT temporary AND schema_name = 'main' AND database_name = current_database()
+UNION ALL
+SELECT view_name, comment FROM duckdb_views()
+WHERE NOT internal AND NOT temporary AND schema_name = 'main' AND database_name = current_database()
+ORDER BY "table";
+
+-- The columns of a table or view, with what they say.
+CREATE MACRO columns_of(name) AS TABLE
+SELECT column_name AS "column", data_type AS "type", comment FROM duckdb_columns()
+WHERE table_name = name AND NOT internal AND schema_name = 'main' AND database_name = current_database()
+ORDER BY column_index;

@@ -69,7 +69,9 @@ Rehash = Annotated[
     bool, typer.Option("--rehash", help="Digest external files again instead of trusting size and time.")
 ]
 FormatName = Literal["table", "csv", "json", "parquet", "markdown", "latex"]
-Format = Annotated[FormatName, typer.Option(help="How to print it.")]
+Format = Annotated[
+    FormatName | None, typer.Option(help="How to print it; default: what --output ends with, else a table.")
+]
 Output = Annotated[Path | None, typer.Option(help="Write to this file instead of the terminal.")]
 
 

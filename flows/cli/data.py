@@ -27,7 +27,7 @@ from w2s_core.data.datasets import DATASETS, called
 
 
 @app.command()
-def datasets(format: Format = "table", output: Output = None) -> None:
+def datasets(format: Format = None, output: Output = None) -> None:
     """List the datasets.
 
     Example: w2s datasets --format json
@@ -45,7 +45,7 @@ def audit(
     ],
     source: Source = None,
     models: Annotated[str | None, typer.Option(help="A ladder, or names: also count in their tokens.")] = None,
-    format: Format = "table",
+    format: Format = None,
     output: Output = None,
     overrides: Overrides = None,
 ) -> None:
@@ -72,7 +72,7 @@ def audit(
         raise
     store = home.open_store()
     if audited.done:
-        if format == "table" and output is None:
+        if format in (None, "table") and output is None:
             print_audits(console, store, audited.done)
         else:
             show(checks_table(store, audited.done), format, output=output)
@@ -99,7 +99,10 @@ def show_examples(
     grid: Annotated[
         str | None, typer.Option(help="A preset or a TOML file, whose source and data settings choose the rows.")
     ] = None,
-    format: Annotated[FormatName, typer.Option(help="Of the rows to label.")] = "csv",
+    format: Annotated[
+        FormatName | None,
+        typer.Option(help="Of the rows to label; default: what --output ends with, else csv."),
+    ] = None,
     output: Output = None,
     overrides: Overrides = None,
 ) -> None:
@@ -126,13 +129,13 @@ def show_examples(
         fields = {**changed_fields(overrides, source=source), "datasets": [dataset], "name": "data", "audit": True}
         config = load_grid(grid, fields)
     if ids:
-        show(rows_to_label(config), format, output=output)
+        show(rows_to_label(config), format, output=output, usual="csv")
     else:
         print_examples(console, config, n, as_json=as_json)
 
 
 @app.command()
-def methods(format: Format = "table", output: Output = None) -> None:
+def methods(format: Format = None, output: Output = None) -> None:
     """List what methods are made of: losses, treatments of labels, stopping rules, ways to learn.
 
     Example: w2s methods
@@ -144,7 +147,7 @@ def methods(format: Format = "table", output: Output = None) -> None:
 
 
 @app.command()
-def supervisors(format: Format = "table", output: Output = None) -> None:
+def supervisors(format: Format = None, output: Output = None) -> None:
     """List who may supervise besides models: kinds, ways to combine an ensemble, structures of simulated errors.
 
     Example: w2s supervisors
@@ -156,7 +159,7 @@ def supervisors(format: Format = "table", output: Output = None) -> None:
 
 
 @app.command()
-def models(format: Format = "table", output: Output = None) -> None:
+def models(format: Format = None, output: Output = None) -> None:
     """List the models and the ladders.
 
     Example: w2s models

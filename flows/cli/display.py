@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -21,12 +22,20 @@ ENDED = ("ran", "reused", "failed", "blocked")
 
 
 class Display:
-    """Follows the nodes of a run; use as a context manager, and call it with every report."""
+    """Follows the nodes of a run; use as a context manager, and call it with every report.
 
-    def __init__(self, console: Console, home: Home, n_nodes: int) -> None:
+    Args:
+        console: where to show them.
+        home: the project.
+        n_nodes: how many will be reported.
+        left: says how long they will still take, if that is known.
+    """
+
+    def __init__(self, console: Console, home: Home, n_nodes: int, left: Callable[[], str] = str) -> None:
         self._console = console
         self._home = home
         self._n_nodes = n_nodes
+        self._left = left
         self._lock = threading.Lock()
         self._started: dict[str, tuple[Node, float]] = {}
         self._counts: Counter[str] = Counter()
@@ -98,4 +107,6 @@ class Display:
         words = [f"{counts[event]} {event}" for event in ENDED if counts.get(event)]
         if n_waiting:
             words.append(f"{n_waiting} starting or waiting")
+        if left := self._left():
+            words.append(left)
         return Group(table, self._total, Text(", ".join(words), style="dim"))

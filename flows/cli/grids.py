@@ -93,13 +93,15 @@ def plan(
     session = Session.open(config, home, update=update, rehash=rehash)
     if as_json:
         more = {"power": power_of_grid.records()} if power_of_grid is not None else {}
-        json.dump({"grid": config.name, **as_records(session.plan), **more}, sys.stdout, indent=1)
+        time = session.forecast() if session.plan.pending else None
+        json.dump({"grid": config.name, "time": time, **as_records(session.plan), **more}, sys.stdout, indent=1)
         sys.stdout.write("\n")
         return
     say(f"grid {config.name}")
     if (changed := session.changed) is not None:
         say(changed)
-    print_plan(console, session.plan, grid=typed(grid, overrides, **options, name=name), why=why)
+    forecast = session.forecast() if session.plan.pending else ""
+    print_plan(console, session.plan, grid=typed(grid, overrides, **options, name=name), why=why, forecast=forecast)
     for line in power_of_grid.lines() if power_of_grid is not None else ():
         say(line)
 

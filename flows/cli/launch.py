@@ -61,7 +61,8 @@ def launch(session: Session, console: Console, program: str, grid: str, argument
     n_pending, n_nodes = len(plan.pending), len(plan.planned)
     say(
         console,
-        f"{session.config.name}: {n_pending} of {n_nodes} stages to run, {n_nodes - n_pending} reused",
+        f"{session.config.name}: {n_pending} of {n_nodes} stages to run, {n_nodes - n_pending} reused; "
+        f"{session.forecast()}",
     )
     try:
         with local_server(session.home.root, lambda line: say(console, line), meanwhile=_import_flows) as server:
@@ -70,8 +71,12 @@ def launch(session: Session, console: Console, program: str, grid: str, argument
 
             from flows.run.grid import SESSION, run_grid, stop_runs
 
-            with Display(console, session.home, n_pending) as display, INTERRUPTS.at_the_end(console.show_cursor):
-                session.listeners.append(display)
+            with (
+                session.remaining() as remaining,
+                Display(console, session.home, n_pending, remaining.told) as display,
+                INTERRUPTS.at_the_end(console.show_cursor),
+            ):
+                session.listeners += [remaining, display]
                 SESSION.set(session)
                 try:
                     state = _guarded(

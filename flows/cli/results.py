@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from artifacts.errors import UsageError
 from flows.cli.app import (
     Format,
     Output,
@@ -24,7 +25,7 @@ app.add_typer(results_app, name="results")
 def pgr(
     grid: Annotated[str | None, typer.Option(help="Only this grid, by name.")] = None,
     by: Annotated[Literal["pair", "seed", "dataset", "method"], typer.Option(help="One row per this.")] = "pair",
-    format: Format = "table",
+    format: Format = None,
     output: Output = None,
 ) -> None:
     """Print performance gap recovered.
@@ -46,7 +47,7 @@ def compare(
     ] = None,
     grid: Annotated[str | None, typer.Option(help="Only this grid, by name.")] = None,
     by: Annotated[Literal["method", "dataset", "pair"], typer.Option(help="One row per this and measure.")] = "method",
-    format: Format = "table",
+    format: Format = None,
     output: Output = None,
 ) -> None:
     """Compare methods, pair by pair: differences in accuracy and PGR, 95 % intervals, and tests over datasets.
@@ -99,18 +100,29 @@ def report(
 
 @app.command()
 def sql(
-    statement: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT.")],
-    format: Format = "table",
+    statement: Annotated[str | None, typer.Argument(metavar="[SQL]", help="One SELECT.")] = None,
+    tables: Annotated[bool, typer.Option("--tables", help="Instead, say what there is to ask.")] = False,
+    shell: Annotated[bool, typer.Option("--shell", help="Instead, ask one statement after another.")] = False,
+    format: Format = None,
     output: Output = None,
 ) -> None:
-    """Ask the results file; read-only. Tables: scores, predictions, labels, curves, nodes, pairs; views: pgr, …
+    """Ask the results file; read-only. --tables lists tables and views, "FROM columns_of('pgr')" columns of one.
 
     Example: w2s sql "SELECT dataset, median(pgr) FROM pgr WHERE flag IS NULL GROUP BY dataset"
     """
     from artifacts.results.query import run_query
+    from flows.cli.shell import ask
     from flows.report.tables import show
 
-    show(run_query(Home.from_environment().results, statement), format, output=output)
+    if (statement is not None) + tables + shell != 1:
+        raise UsageError("give one of these: a statement, --tables, or --shell")
+    home = Home.from_environment()
+    if shell:
+        if format is not None or output is not None:
+            raise UsageError("--shell prints tables: give --format and --output with a statement")
+        ask(home)
+        return
+    show(run_query(home.results, statement or "FROM tables()"), format, output=output)
 
 
 @results_app.command()

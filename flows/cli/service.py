@@ -49,7 +49,7 @@ def deploy(
 
 
 @app.command()
-def doctor(format: Format = "table", output: Output = None) -> None:
+def doctor(format: Format = None, output: Output = None) -> None:
     """Look at all that a run needs, and say what is wrong and what to do; exit code 1 where there is a problem.
 
     Example: w2s doctor

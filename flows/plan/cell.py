@@ -115,10 +115,10 @@ class Cell:
         """The labels that a node makes of all splits, as those of the supervisor ``by``."""
         return Labels("transfer_train", by, {split: FromNode(node, split) for split in LABELLED})
 
-    def judge(self, labels: Labels) -> Node:
-        """How good a supervisor's labels of the test split are."""
+    def judge(self, labels: Labels, **called: JSON) -> Node:
+        """How good a supervisor's labels of the test split are; ``called`` is what else tables call it."""
         assert labels.given is not None
         given = labels.given["test"]
         inputs = {"labels": given, "test": self.rows("test")}
         seed = given.node.labels.get("seed")
-        return self.add("judge", {}, inputs, kind="labels", supervisor=labels.by, seed=seed, split="test")
+        return self.add("judge", {}, inputs, kind="labels", supervisor=labels.by, seed=seed, **called, split="test")

@@ -17,9 +17,11 @@ from artifacts.identity.fingerprint import Fingerprint, Sources, fingerprint
 from artifacts.identity.keys import JSON, artifact_key
 from artifacts.store.contract import Reader
 from artifacts.store.manifest import Manifest
+from flows.plan.cost import Forecast, Left, Timings, forecast
 from flows.plan.graph import FromNode, Graph, Node
 from flows.plan.history import History, names
 from flows.plan.made import VERSIONS_THAT_MATTER, Made, made_of
+from flows.plan.sizes import Past, kind_of
 from w2s_core.stages import STAGES
 
 
@@ -58,6 +60,8 @@ class Plan:
     hours_saved: float = 0.0
     other_versions: list[str] = field(default_factory=list)
     """Lines on fresh nodes that were made with other library versions."""
+    timings: Timings = field(default_factory=Timings)
+    """How long stages took; nothing is known where nothing is pending."""
 
     def count(self, status: Status) -> int:
         """How many nodes have ``status``."""
@@ -72,6 +76,18 @@ class Plan:
     def shared(self) -> Plan:
         """The nodes that belong to no dataset, on which those of all datasets may depend."""
         return Plan(self.graph, {id: e for id, e in self.planned.items() if "dataset" not in e.node.labels})
+
+    def forecast(self, device: str, n_workers: int) -> Forecast:
+        """How long what is pending will take, all of it, on a device (``cpu`` or ``cuda``) with so many workers."""
+        pending = {entry.node.id: entry.node for entry in self.pending}
+        kinds = {id: kind_of(node, device) for id, node in pending.items()}
+        parents = {id: [parent.id for parent in node.parents] for id, node in pending.items()}
+        return forecast(kinds, parents, self.timings, n_workers)
+
+    def left(self, device: str, n_workers: int) -> Left:
+        """The same, to be followed while it is done."""
+        kinds = {entry.node.id: kind_of(entry.node, device) for entry in self.pending}
+        return Left(kinds, self.timings, n_workers)
 
 
 class Keys:
@@ -184,7 +200,9 @@ def make_plan(graph: Graph, store: Reader, keys: Keys) -> Plan:
     if plan.pending:
         # What is fresh has no history to tell, unless it was made as another node, which may have to run.
         known = {(made.stage, made.key) for made in fresh.values()}
-        history = History(chain(aliens, store.manifests(besides=known)), graph)
+        past = Past(fresh, graph)
+        history = History(past.passing(chain(aliens, store.manifests(besides=known))), graph)
+        plan.timings = past.timings()
         _mark_dependants(plan, history)
         _mark_evicted(plan)
         for entry in plan.pending:

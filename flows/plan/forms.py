@@ -1,16 +1,18 @@
 """The form of a grid in the Prefect UI: a preset, what is chosen instead of the preset's, and everything else nested.
 
-Made from the fields of ``GridConfig``. What is left empty is the preset's, so a form is a preset with overrides, as on
-the command line, and goes the same way from there.
+Made from the fields of ``GridConfig``; descriptions say what presets hold, and the bounds. What is left empty is the
+preset's, so a form is a preset with overrides, as on the command line, and goes the same way from there. Boxes are
+optional, so that the UI shows them closed.
 """
 
 from __future__ import annotations
 
 import types
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import SkipJsonSchema
 
@@ -26,9 +28,11 @@ LADDER = "ladder: "
 
 
 def _as_form(schema: dict[str, Any]) -> None:
-    """Keep the order of the fields, and show what the preset decides as empty."""
+    """Keep the order of the fields, show what the preset decides as empty, and boxes as closed."""
     for position, field in enumerate(schema.get("properties", {}).values()):
         field["position"] = position
+        # The UI begins with the first form of a field.
+        field.get("anyOf", []).sort(key=lambda form: form.get("type") != "null")
         if not field.get("default"):
             field.pop("default", None)
 
@@ -58,6 +62,63 @@ class SupervisorForm(Form):
     settings: dict[str, Any] = Field({}, description='Of its kind, such as {"models": ["offline-s"], "n_seeds": 3}.')
 
 
+MOST_SHOWN = 4
+"""Items of a list in a description; of more, their number."""
+
+
+BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+"""As pydantic names them, in words."""
+
+
+@cache
+def _presets() -> dict[str, dict[str, Any]]:
+    """What each preset holds, by its name."""
+    return {name: load_grid(name, {}).model_dump(mode="json") for name in preset_names()}
+
+
+def held(path: str) -> str:
+    """What the presets have at a dotted name, in words: "1,600 (demo, quick), 400 (debate)"; empty for nothing."""
+    by_value: dict[str, list[str]] = {}
+    for name, value in _presets().items():
+        for part in path.split("."):
+            value = value[part]
+        by_value.setdefault(_shown(value), []).append(name)
+    if set(by_value) == {""}:
+        return ""
+    if len(by_value) == 1:
+        return f"Presets: {next(iter(by_value))}."
+    words = [f"{value or 'none'} ({', '.join(names)})" for value, names in by_value.items()]
+    return f"Presets: {'; '.join(words)}."
+
+
+def _shown(value: Any) -> str:
+    if value is None or value in ([], ""):
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return str(value.get("name", "its own"))
+    if isinstance(value, list):
+        items = ["→".join(map(str, item)) if isinstance(item, list) else _shown(item) for item in value]
+        return ", ".join(items) if len(items) <= MOST_SHOWN else f"{len(items)} of them"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def bounds(metadata: list[Any]) -> str:
+    """The bounds of a number in words: "At least 1, at most 100."; empty where it has none."""
+    found = [f"{words} {value:,}" for name, words in BOUNDS.items() for value in _values(metadata, name)]
+    words = ", ".join(found)
+    return f"{words[0].upper()}{words[1:]}." if words else ""
+
+
+def _values(metadata: list[Any], name: str) -> list[float]:
+    return [value for bound in metadata if (value := getattr(bound, name, None)) is not None]
+
+
+def _described(text: str | None, path: str, metadata: list[Any]) -> str:
+    return " ".join(filter(None, (text, bounds(metadata), held(path) if path != "name" else "")))
+
+
 class Choices(Form):
     """The fields that are choices in the form, and free text in a grid's file."""
 
@@ -65,16 +126,29 @@ class Choices(Form):
         "quick", description="The grid to start from. What is left empty below is as in the preset."
     )
     datasets: list[Annotated[Literal[tuple(DATASETS)], BeforeValidator(called)]] = Field(
-        [], description="Instead of the preset's."
+        [], description=_described("Instead of the preset's.", "datasets", [])
     )  # type: ignore[valid-type]
     models: list[Literal[(*(LADDER + name for name in LADDERS), *MODELS)]] = Field(  # type: ignore[valid-type]
-        [], description="Instead of the preset's: a ladder, or models in order, weakest first."
+        [],
+        description=_described("Instead of the preset's: a ladder, or models in order, weakest first.", "models", []),
     )
-    methods: list[Literal[tuple(METHODS)]] = Field([], description="Instead of the preset's.")  # type: ignore[valid-type]
-    seeds: list[Annotated[int, Field(ge=0)]] = Field([], description="Training seeds, instead of the preset's.")
+    methods: list[Literal[tuple(METHODS)]] = Field(  # type: ignore[valid-type]
+        [], description=_described("Instead of the preset's.", "methods", [])
+    )
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(
+        [], description=_described("Training seeds, instead of the preset's. Each at least 0.", "seeds", [])
+    )
     file: str = Field("", description="Path of a grid's TOML file on the machine that runs it, instead of a preset.")
-    supervisors: list[SupervisorForm] = Field([], description="Instead of the preset's; most grids have none.")
-    pairs: list[PairForm] = Field([], description="Instead of the preset's; most grids have all pairs of their ladder.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _into_more(cls, values: Any) -> Any:
+        """Take fields that are in the box ``more`` outside it, too, as in a grid's file."""
+        outside = values.keys() & set(RARE) if isinstance(values, dict) else set()
+        if not outside:
+            return values
+        inside = {**(values.get("more") or {}), **{name: values[name] for name in outside}}
+        return {**{name: value for name, value in values.items() if name not in outside}, "more": inside}
 
     def to_config(self) -> GridConfig:
         """The grid that the form stands for.
@@ -82,16 +156,18 @@ class Choices(Form):
         Raises:
             UsageError: no such file, or fields that do not fit; one line, as on the command line.
         """
-        chosen = self.model_dump(exclude_none=True, exclude={"preset", "file", "models", "supervisors", "pairs"})
-        overrides = dict(_leaves(chosen))
+        chosen = self.model_dump(exclude_none=True, exclude={"preset", "file", "models"})
+        rare = chosen.pop("more", {})
+        supervisors, pairs = rare.pop("supervisors", []), rare.pop("pairs", [])
+        overrides = {**dict(_leaves(chosen)), **dict(_leaves(rare))}
         if self.models:
             overrides["models"] = _ladder(self.models)
-        if self.supervisors:
+        if supervisors:
             overrides["supervisors"] = [
-                {**each.settings, "kind": each.kind, "name": each.name} for each in self.supervisors
+                {**each["settings"], "kind": each["kind"], "name": each["name"]} for each in supervisors
             ]
-        if self.pairs:
-            overrides["pairs"] = [[pair.weak, pair.strong] for pair in self.pairs]
+        if pairs:
+            overrides["pairs"] = [[pair["weak"], pair["strong"]] for pair in pairs]
         return load_grid(self.file or self.preset, overrides)
 
 
@@ -114,39 +190,65 @@ def _ladder(choices: list[str]) -> str | list[str]:
     return models
 
 
-def _emptiable(field: FieldInfo) -> tuple[Any, FieldInfo]:
-    """A field that may be left empty, with its bounds and description."""
+def _emptiable(path: str, field: FieldInfo) -> tuple[Any, Any]:
+    """A field that may be left empty, with its bounds and description; ``path`` is its dotted name."""
     kind = field.annotation
     if isinstance(kind, type) and issubclass(kind, BaseModel):
-        box = _box(kind)
-        return box, Field(box(), description=field.description)
+        return _closed(_box(path, kind), field.description or (kind.__doc__ or "").partition("\n")[0])
     if get_origin(kind) in (Union, types.UnionType):
         # None is what an empty field stands for, anyway.
         [kind] = [part for part in get_args(kind) if part is not types.NoneType]
+    description = _described(field.description, path, field.metadata)
     if kind is bool:
         kind = Literal["yes", "no"]  # which are read as booleans
     if get_origin(kind) is Literal:
-        return Literal[(UNCHANGED, *get_args(kind))], Field(UNCHANGED, description=field.description)
+        return Literal[(UNCHANGED, *get_args(kind))], Field(UNCHANGED, description=description)
     bounded = Annotated[(kind, *field.metadata)] if field.metadata else kind
-    return Union[bounded, SkipJsonSchema[None]], Field(None, description=field.description)  # noqa: UP007
+    return Union[bounded, SkipJsonSchema[None]], Field(None, description=description)  # noqa: UP007
 
 
-def _box(config: type[BaseModel]) -> type[Form]:
+def _closed(box: type[Form], description: str) -> tuple[Any, Any]:
+    """A box that the UI shows closed, until somebody opens it."""
+    return Union[None, box], Field(None, description=description)  # noqa: UP007
+
+
+def _box(path: str, config: type[BaseModel]) -> type[Form]:
     """All fields of a table of the grid, each of which may be left empty."""
-    fields: dict[str, Any] = {name: _emptiable(field) for name, field in config.model_fields.items()}
+    fields: dict[str, Any] = {name: _emptiable(f"{path}.{name}", f) for name, f in config.model_fields.items()}
     return create_model(config.__name__.removesuffix("Config"), __base__=Form, __doc__=config.__doc__, **fields)
 
 
 NO_FIELDS = ("world",)
 """What a form leaves to a grid's file: the generated world is nobody's choice."""
 
+RARE = ("supervisors", "pairs", "self_training", "data_seed", "ceiling_half", "salience", "retention")
+"""Fields of a grid that few change: the box ``more`` has them."""
+
+
+class Lists(Form):
+    """Those of them that are lists of tables."""
+
+    supervisors: list[SupervisorForm] = Field([], description="Instead of the preset's; most grids have none.")
+    pairs: list[PairForm] = Field([], description="Instead of the preset's; most grids have all pairs of their ladder.")
+
 
 def _rest() -> dict[str, Any]:
-    """The fields of a grid that are not written out; boxes come last."""
-    fields = {
-        n: _emptiable(f) for n, f in GridConfig.model_fields.items() if n not in {*Choices.model_fields, *NO_FIELDS}
-    }
-    return dict(sorted(fields.items(), key=lambda item: isinstance(item[1][1].default, Form)))
+    """The fields of a grid that are not written out; boxes come last, and of these the one with what few change."""
+    known = {*Choices.model_fields, *Lists.model_fields, *NO_FIELDS}
+    fields = {name: _emptiable(name, field) for name, field in GridConfig.model_fields.items() if name not in known}
+    rare = create_model(
+        "More",
+        __base__=Lists,
+        __doc__="What few change.",
+        **{name: fields.pop(name) for name in RARE if name in fields},
+    )
+    fields["more"] = _closed(rare, "What few change: other supervisors, pairs, seeds of the data, ceilings.")
+    boxes = {name for name, (kind, _) in fields.items() if _is_box(kind)}
+    return dict(sorted(fields.items(), key=lambda item: item[0] in boxes))
+
+
+def _is_box(kind: Any) -> bool:
+    return any(isinstance(part, type) and issubclass(part, Form) for part in get_args(kind))
 
 
 GridForm = create_model("GridForm", __base__=Choices, __doc__="A grid.", **_rest())

@@ -5,6 +5,7 @@ How artifacts are looked up, and what a whole manifest says, is in ``artifacts.s
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -33,6 +34,8 @@ class Made(NamedTuple):
     """How long its stage took."""
     versions: tuple[str | None, ...]
     """Of ``VERSIONS_THAT_MATTER``, that it was made with."""
+    device: str
+    """On which it was made; empty where that is not known."""
 
 
 def made_of(manifest: Manifest, stage: str, key: str, node: str) -> Made:
@@ -51,4 +54,5 @@ def made_of(manifest: Manifest, stage: str, key: str, node: str) -> Made:
         {name: Content(output.digest, output.evicted) for name, output in manifest.outputs.items()},
         manifest.timings.get("seconds", 0.0),
         tuple([manifest.environment.get(library) for library in VERSIONS_THAT_MATTER]),
+        sys.intern(str(manifest.environment.get("device") or "")),
     )

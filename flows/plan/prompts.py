@@ -6,13 +6,16 @@ Its ceiling is shown examples with the truth. With no examples at all (zero-shot
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from artifacts.errors import UsageError
 from artifacts.identity.keys import JSON
-from flows.plan.cell import Answers, Cell, Labels
+from flows.plan.cell import Answers, Ask, Cell, Labels
+from flows.plan.graph import FromNode
 from flows.plan.learners import LEARNERS, Learn, Learner, Lesson, finetune
 from w2s_core.methods.prompting import PHRASES, Phrase
 from w2s_core.stages import LABELLED
@@ -41,12 +44,32 @@ class PromptSpec(Learn):
         return False
 
 
-def _asked(lesson: Lesson, spec: PromptSpec, labels: Labels) -> Answers:
-    cell, name = lesson.cell, lesson.name
+def prompted(
+    cell: Cell,
+    name: str,
+    spec: PromptSpec,
+    shown: Mapping[str, FromNode] = MappingProxyType({}),
+    *,
+    where: str = "methods",
+    **about: JSON,
+) -> Ask:
+    """Ask a model that is not trained.
+
+    Args:
+        cell: where it is asked.
+        name: of the model.
+        spec: how it is asked.
+        shown: the rows, and the labels, of which it is shown examples; nothing, where it is shown none.
+        where: in the grid it was asked for; begins an error.
+        about: what else tables call it.
+
+    Raises:
+        UsageError: the model is not pretrained.
+    """
     model = cell.models[name]
     if model.config.init == "random":
         raise UsageError(
-            f"methods: {name!r} starts at random, and answers no prompts; leave the method or the model out"
+            f"{where}: {name!r} starts at random, and answers no prompts; leave the method or the model out"
         )
     phrase = PHRASES.get(cell.dataset, Phrase())
     asked = {
@@ -62,20 +85,26 @@ def _asked(lesson: Lesson, spec: PromptSpec, labels: Labels) -> Answers:
         "prompt": {**spec.model_dump(exclude={"kind"}), **asked},
         "seed": cell.seed,
     }
-    shown = {**model.base, **({"train": cell.rows(labels.half)} if spec.k else {})}
+
+    def own_labels(of: Cell | None = None) -> Labels:
+        there = of or cell
+        rows = {split: there.rows(split) for split in LABELLED}
+        return there.labels_of(there.add("prompt", params, {**model.base, **shown, **rows}, **about), by=name)
+
+    return own_labels
+
+
+def _asked(lesson: Lesson, spec: PromptSpec, labels: Labels) -> Answers:
+    cell = lesson.cell
+    shown = {"train": cell.rows(labels.half)} if spec.k else {}
     kind, by, method = "gt", None, f"{lesson.method}-ceiling"
     if labels.given is not None:
         kind, by, method = "w2s", labels.by, lesson.method
         shown |= {"labels": labels.given["transfer_train"]} if spec.k else {}
     about: dict[str, JSON] = {
-        "model": name, "half": cell.rows(labels.half).output, "supervisor": by, "method": method,
+        "model": lesson.name, "half": cell.rows(labels.half).output, "supervisor": by, "method": method,
     }  # fmt: skip
-
-    def own_labels(of: Cell | None = None) -> Labels:
-        there = of or cell
-        rows = {split: there.rows(split) for split in LABELLED}
-        return there.labels_of(there.add("prompt", params, shown | rows, **about), by=name)
-
+    own_labels = prompted(cell, lesson.name, spec, shown, **about)
     given = own_labels().given
     assert given is not None
     judged = {"labels": given["test"], "test": cell.rows("test")}

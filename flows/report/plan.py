@@ -10,7 +10,7 @@ from rich.console import Console
 from artifacts.identity.keys import JSON
 from flows.plan.compare import Plan, Planned, Status
 from flows.plan.graph import FromNode, FromPath, Node
-from flows.plan.supervisors.debate import n_rows
+from flows.plan.sizes import n_rows
 from w2s_core.data.datasets import DATASETS
 from w2s_core.data.sources import mapped_labels
 from w2s_core.debate.debaters.debater import DEBATERS
@@ -29,8 +29,8 @@ MOST_DATASETS = 8
 LONGEST_REASON = 160
 
 
-def print_plan(console: Console, plan: Plan, *, grid: str, why: bool) -> None:
-    """Print a summary, then with ``why`` one line per node that is not fresh."""
+def print_plan(console: Console, plan: Plan, *, grid: str, why: bool, forecast: str = "") -> None:
+    """Print a summary, then with ``why`` one line per node that is not fresh; ``forecast`` is how long they take."""
 
     def say(line: str) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -42,6 +42,8 @@ def print_plan(console: Console, plan: Plan, *, grid: str, why: bool) -> None:
         say(f"note: {line}")
     if not plan.pending:
         return
+    if forecast:
+        say(f"time: {forecast}")
     for line in _stages(plan):
         say(f"  {line}")
     if n_fresh and (line := _datasets(plan)):

@@ -15,6 +15,7 @@ from artifacts.store.grids import Grids
 from artifacts.store.manifest import Manifest
 from artifacts.waiting import notices
 from flows.home import Home
+from flows.report.remaining import remaining
 
 
 def print_status(console: Console, home: Home) -> None:
@@ -32,16 +33,16 @@ def print_status(console: Console, home: Home) -> None:
         )
     for notice in notices(home.root):
         _say(console, f"process {notice.pid} waits since {notice.since} for {notice.what}")
-    _print_runs(console, store)
+    _print_runs(console, store, home)
 
 
 def print_grids(console: Console, home: Home, presets: list[str]) -> None:
     """Print the presets, and the last run of each grid that was run."""
     _say(console, f"presets: {', '.join(presets)}")
-    _print_runs(console, home.open_store())
+    _print_runs(console, home.open_store(), home)
 
 
-def _print_runs(console: Console, store: Store) -> None:
+def _print_runs(console: Console, store: Store, home: Home) -> None:
     grids = Grids(store)
     names = grids.names()
     if not names:
@@ -50,9 +51,11 @@ def _print_runs(console: Console, store: Store) -> None:
         last = grids.runs(name)[-1]
         n_done = sum(node.key is not None for node in last.nodes)
         replaced = f", replaced {last.replaced}" if last.replaced else ""
+        left = remaining(home, name) if last.state == "running" else ""
         _say(
             console,
-            f"{name}: {last.state}, {n_done} of {len(last.nodes)} stages done, {last.started}{replaced}",
+            f"{name}: {last.state}, {n_done} of {len(last.nodes)} stages done, {last.started}{replaced}"
+            + (f"; {left}" if left else ""),
         )
 
 

@@ -17,6 +17,9 @@ PAPERS = {"markdown": "github", "latex": "latex_booktabs"}
 
 FORMATS = ("table", "csv", "json", "parquet", *PAPERS)
 
+SUFFIXES = {".txt": "table", ".csv": "csv", ".json": "json", ".parquet": "parquet", ".md": "markdown", ".tex": "latex"}
+"""What a file is written as that is called so."""
+
 HEADINGS = {
     "weak_acc": "weak acc",
     "transfer_acc": "transfer",
@@ -83,15 +86,30 @@ UNFOLDED = 1_000_000
 """A width that no row needs."""
 
 
-def show(table: pa.Table, format: str = "table", title: str | None = None, output: Path | None = None) -> None:
+def show(
+    table: pa.Table,
+    format: str | None = None,
+    title: str | None = None,
+    output: Path | None = None,
+    usual: str = "table",
+) -> None:
     """Print ``table``, or write it to ``output``.
 
     Nothing is ever cut: a narrow terminal folds names, and what is piped or written has lines as long as they need.
+
+    Args:
+        table: what to show.
+        format: one of ``FORMATS``; None for what ``output`` is called by its suffix.
+        title: above a table for people.
+        output: a file; None for the terminal.
+        usual: the format where nothing else says.
 
     Raises:
         UsageError: an unknown format, parquet for a terminal, a value that the format has not, or a place that cannot
             be written; nothing is half written.
     """
+    if format is None:
+        format = usual if output is None else SUFFIXES.get(output.suffix.lower(), usual)
     if format not in FORMATS:
         raise UsageError(f"format is {format!r}; it is one of {', '.join(FORMATS)}")
     if output is None and format == "parquet" and sys.stdout.isatty():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def print_transcripts(console: Console, store: Store, dataset: str, n: int, *, a
             f"no transcripts of {dataset} are in {store.url}; a supervisor of kind 'debate' in a grid makes them"
         )
     manifest = max(manifests, key=lambda m: (m.labels.get("half") == "transfer_train", m.timings["started"]))
-    spoken = _read(store, manifest, n)
+    spoken = read_transcripts(store, manifest, n=n)
     if as_json:
         json.dump(spoken, sys.stdout, indent=1, ensure_ascii=False)
         sys.stdout.write("\n")
@@ -51,7 +52,19 @@ def print_transcripts(console: Console, store: Store, dataset: str, n: int, *, a
         console.print()
 
 
-def _read(store: Store, manifest: Manifest, n: int) -> list[dict[str, Any]]:
+def read_transcripts(
+    store: Store, manifest: Manifest, ids: Sequence[str] | None = None, *, n: int | None = None
+) -> list[dict[str, Any]]:
+    """What was said about rows, with their texts, what is true of them, and what each turn claims.
+
+    Args:
+        store: where it is.
+        manifest: of the stage ``transcripts``.
+        ids: of the rows, in any order; None: all.
+        n: of these rows the first so many; None: all.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     from w2s_core.debate.texts import read_texts
@@ -61,7 +74,10 @@ def _read(store: Store, manifest: Manifest, n: int) -> list[dict[str, Any]]:
         return store.output_path(stage, key, output)
 
     about = manifest.inputs["rows"]
-    rows = pq.read_table(table(about["stage"], about["key"], about["output"])).slice(0, n).to_pylist()
+    found = pq.read_table(table(about["stage"], about["key"], about["output"]))
+    if ids is not None:
+        found = found.filter(pc.is_in(found["id"], pa.array(ids, pa.string())))
+    rows = found.slice(0, n).to_pylist()
     texts = read_texts(table(manifest.stage, manifest.key, "texts"), [row["id"] for row in rows])
     claims = manifest.params["claims"]
     view = VIEWS.get(manifest.params["setting"])

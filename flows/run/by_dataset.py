@@ -15,14 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import prefect
-import pyarrow.compute as pc
 from prefect import flow
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Completed, Failed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from artifacts.errors import Stopped, W2sError
-from artifacts.results.query import pgr_table
 from artifacts.waiting import STOPPED
 from flows.home import Home
 from flows.plan.forms import GridForm
@@ -32,7 +30,7 @@ from flows.run.drain import Report
 from flows.run.grid import TaskRuns, counts_told, executing, final_state, nothing_to_do
 from flows.run.orphans import crash_orphans
 from flows.run.session import Session
-from flows.run.shown import Logger, Progress, show_audits, show_figures, show_plan, show_report, show_table
+from flows.run.shown import Logger, PgrTable, Progress, show_audits, show_plan, show_results
 from flows.run.states import leave_out_tracebacks, run_name, told, typed_name
 from tasks.clusters.cluster import Cluster
 from tasks.stages import Threads
@@ -87,10 +85,11 @@ def run_by_dataset(grid: GridForm) -> State[Any]:
             logger.warning("%s", changed)
         if not session.plan.pending and session.record_fresh():
             if session.plan.graph.pairs:
-                show_report(home, session.config.name, logger)
+                show_results(home, session.config.name, logger, figures=True)
             return Completed(message=nothing_to_do(session.plan))
-        logger.info("%s of %s stages to run", len(session.plan.pending), len(session.plan.planned))
-        show_plan(session.plan)
+        forecast = session.forecast()
+        logger.info("%s of %s stages to run; %s", len(session.plan.pending), len(session.plan.planned), forecast)
+        show_plan(session.plan, session.config.name, forecast)
         return told(_run(session, logger), logger)
     except Stopped:
         return Cancelled(message=STOPPED)
@@ -99,10 +98,12 @@ def run_by_dataset(grid: GridForm) -> State[Any]:
 
 
 def _run(session: Session, logger: Logger) -> State[Any]:
-    progress = Progress(len(session.plan.pending))
-    session.listeners.append(progress)
-    with executing(session) as runner, session.recorded() as update:
-        shared = session.drain(session.plan.shared, *TaskRuns(runner).submitting)
+    name = session.config.name
+    pgr = PgrTable(session.home, name)
+    with session.remaining() as remaining, executing(session) as runner, session.recorded() as update:
+        progress = Progress(name, len(session.plan.pending), remaining)
+        session.listeners.append(progress)
+        shared = session.drain(session.plan.shared, *TaskRuns(runner, name).submitting)
         progress.show()
         # What failed here would fail again in every dataset.
         undone: dict[str, State[Any]] = {
@@ -110,25 +111,22 @@ def _run(session: Session, logger: Logger) -> State[Any]:
         }
         session.look_again()
         if not undone:
-            undone = _run_datasets(session, runner, progress, update, logger)
+            undone = _run_datasets(session, runner, progress, pgr, update, logger)
         progress.settle(len(session.plan.pending))
         progress.show()
-    show_audits(session.audits)
+    show_audits(session.audits, name)
     if session.plan.graph.pairs:
-        name = session.config.name
-        table = pgr_table(session.home.results, name, "pair")
-        show_table(table, "pgr", f"Performance gap recovered, grid {name}")
-        if table.num_rows:
-            try:
-                show_figures(session.home, name, "figures")
-            except W2sError as error:  # the grid is no less done
-                logger.warning("%s", error)
-            show_report(session.home, name, logger)
+        show_results(session.home, name, logger, pgr, figures=True)
     return _final_state(session, progress, undone)
 
 
 def _run_datasets(
-    session: Session, runner: Threads | Cluster, progress: Progress, update: Callable[[], None], logger: Logger
+    session: Session,
+    runner: Threads | Cluster,
+    progress: Progress,
+    pgr: PgrTable,
+    update: Callable[[], None],
+    logger: Logger,
 ) -> dict[str, State[Any]]:
     """Run a child for each dataset that has work.
 
@@ -146,9 +144,11 @@ def _run_datasets(
                 session.look_again()
                 if work_pool() is not None:
                     progress.add(_counts(state, pending[dataset], _pending(session)[dataset]))
+                    progress.remaining.settle(entry.node.id for entry in session.plan.pending)
                     progress.show()
                 update()
-                _show_dataset(session, dataset)
+                if session.plan.graph.pairs:
+                    pgr.show()
     finally:
         session.look_again()
     return undone
@@ -210,23 +210,12 @@ def run_dataset(config: GridConfig, dataset: str, home: str | None = None) -> St
         if report is not None:
             session.listeners.append(report)
         with executing(session) as runner:
-            outcome = session.drain(session.plan, *TaskRuns(runner).submitting)
+            outcome = session.drain(session.plan, *TaskRuns(runner, config.name).submitting)
         return told(final_state(session.plan, outcome), logger)
     except Stopped:
         return Cancelled(message=STOPPED)
     except W2sError as error:
         return told(Failed(message=str(error)), logger)
-
-
-def _show_dataset(session: Session, dataset: str) -> None:
-    """The PGR of one dataset, as soon as it is there."""
-    if not session.plan.graph.pairs:
-        return
-    name = session.config.name
-    table = pgr_table(session.home.results, name, "pair")
-    table = table.filter(pc.equal(table["dataset"], dataset))
-    if table.num_rows:
-        show_table(table, f"pgr {dataset}", f"Performance gap recovered, grid {name}, dataset {dataset}")
 
 
 def _final_state(session: Session, progress: Progress, undone: dict[str, State[Any]]) -> State[Any]:

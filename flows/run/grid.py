@@ -30,7 +30,7 @@ from flows.plan.grid import GridConfig
 from flows.run.drain import Ended, Order, Outcome
 from flows.run.orphans import crash_orphans
 from flows.run.session import Session
-from flows.run.shown import show_audits, show_plan, show_report
+from flows.run.shown import show_audits, show_plan, show_results
 from flows.run.states import run_name, typed_name
 from tasks.clusters.cluster import Cluster, open_cluster
 from tasks.devices import this_machine
@@ -76,20 +76,22 @@ def run_grid(config: GridConfig, home: str | None = None) -> State[Any]:
     folder = Home(Path(home)) if home is not None else Home.from_environment()
     crash_orphans()
     session = planned() or Session.open(config, folder)
-    name = session.config.name
+    name, logger = session.config.name, get_run_logger()
     if not session.plan.pending and session.record_fresh():
         if session.plan.graph.pairs:
-            show_report(folder, name, get_run_logger())
+            show_results(folder, name, logger, figures=False)
         return Completed(message=nothing_to_do(session.plan))
-    show_plan(session.plan)
+    forecast = session.forecast()
+    logger.info("%s of %s stages to run; %s", len(session.plan.pending), len(session.plan.planned), forecast)
+    show_plan(session.plan, name, forecast)
     try:
         with executing(session) as runner, session.recorded():
-            outcome = session.drain(session.plan, *TaskRuns(runner).submitting)
+            outcome = session.drain(session.plan, *TaskRuns(runner, name).submitting)
     except Stopped as error:
         return Cancelled(message=str(error))
-    show_audits(session.audits)
+    show_audits(session.audits, name)
     if session.plan.graph.pairs:
-        show_report(folder, name, get_run_logger())
+        show_results(folder, name, logger, figures=False)
     return final_state(session.plan, outcome)
 
 
@@ -153,6 +155,8 @@ class TaskRuns:
     """Submits orders as task runs, which wait for nothing, but show in the UI whose outputs they read."""
 
     runner: Threads | Cluster
+    grid: str
+    """Its name, under which they show what they made."""
     futures: dict[str, PrefectFuture[Any]] = field(default_factory=dict)
     """By node id."""
 
@@ -174,7 +178,7 @@ class TaskRuns:
         parents = [self.futures[id] for id in order["parents"] if id in self.futures]
         task = STAGE_TASKS[order["stage"]].with_options(tags=tags)
         done = partial(self._on_done, order, ended)
-        self.futures[order["node"]] = self.runner.submit(task, order, parents, done)
+        self.futures[order["node"]] = self.runner.submit(task, {**order, "grid": self.grid}, parents, done)
 
     def _on_done(self, order: Order, ended: Callable[[Ended], None], future: PrefectFuture[Any]) -> None:
         try:

@@ -58,6 +58,8 @@ class Interrupts:
         """The first that came."""
         self._acts: list[Act] = []
         self._n_put_off = 0
+        self._of_prompt: int | None = None
+        """Where signals other than Ctrl-C are told of while somebody types."""
         self._is_due = False
 
     @property
@@ -112,6 +114,16 @@ class Interrupts:
             raise KeyboardInterrupt
 
     @contextlib.contextmanager
+    def at_a_prompt(self) -> Iterator[None]:
+        """Let Ctrl-C raise ``KeyboardInterrupt`` in this block, and mean no more: who types takes a line back by it."""
+        self._of_prompt = signal.set_wakeup_fd(-1)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(self._of_prompt)
+            self._of_prompt = None
+
+    @contextlib.contextmanager
     def at_the_end(self, act: Act) -> Iterator[None]:
         """Do ``act`` if the process has to end at once while the block lasts."""
         self._acts.append(act)
@@ -132,6 +144,10 @@ class Interrupts:
         timer.start()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._of_prompt is not None:
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
+            os.write(self._of_prompt, bytes([number]))
         if self.signal is None:
             self.signal = number
             self._is_due = self._n_put_off > 0

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from artifacts.errors import CorruptArtifact, MissingArtifact, Stopped
+from artifacts.errors import CorruptArtifact, MissingArtifact, Stopped, UsageError
 from artifacts.identity.digests import ExternalDigests
 from artifacts.identity.fingerprint import Sources
 from artifacts.store.contract import SWEEPING, Store, outlast_gc
@@ -22,14 +22,17 @@ from artifacts.store.manifest import Manifest
 from artifacts.waiting import NOW, STOP
 from flows.home import Home, output_kinds
 from flows.plan.compare import Keys, Plan, Status, make_plan
+from flows.plan.cost import told
 from flows.plan.graph import Node
 from flows.plan.grid import GridConfig
 from flows.plan.made import Made
 from flows.plan.naming import difference
 from flows.plan.resolve import resolve
+from flows.report.remaining import Remaining
 from flows.run.drain import Drain, Outcome, Report, Submit
 from flows.run.landings import MOST_SHARE, PAUSE_S, Landings
 from tasks import PACKAGE
+from tasks.devices import this_machine
 from w2s_core.stages import STAGES
 
 
@@ -85,6 +88,23 @@ class Session:
         keys = Keys(Sources.on_disk(PACKAGE), ExternalDigests(home.digests, rehash=rehash))
         plan = make_plan(resolved.graph, store.listing(), keys)
         return cls(config, home, store, grids, keys, plan, resolved.revisions)
+
+    def forecast(self) -> str:
+        """How long what is pending will take here, by what the store has of such stages; a line."""
+        return told(self.plan.forecast(*self._workers()))
+
+    def remaining(self) -> Remaining:
+        """What will be left of that, to be followed as a listener."""
+        return Remaining(self.home, self.config.name, self.plan.left(*self._workers()))
+
+    def _workers(self) -> tuple[str, int]:
+        """Device, and how many stages run at a time: one, where that is for a cluster to say."""
+        runtime = self.config.runtime
+        try:
+            machine = this_machine(runtime, max((node.n_devices for node in self.plan.graph.nodes.values()), default=1))
+        except UsageError:  # which is for the run to say; it may be for another machine
+            return runtime.device, runtime.workers or 1
+        return machine.device, machine.n_workers if runtime.runner == "threads" else runtime.workers or 1
 
     def run(self, submit: Submit, n_at_once: int) -> Outcome:
         """Bring the plan to its end, then write down what there is, however it ended."""

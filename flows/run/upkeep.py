@@ -35,11 +35,12 @@ def report(grid: str = "", by: tuple[Level, ...] = ("pair", "dataset", "method")
     try:
         tables = {level: pgr_table(home.results, grid or None, level) for level in by}
         for level, table in tables.items():
-            show_table(table, f"report by {level}", f"Performance gap recovered by {level}, {grid or 'all grids'}")
+            description = f"Performance gap recovered by {level}, {grid or 'all grids'}"
+            show_table(table, f"{grid or 'all grids'} pgr by {level}", description)
         if figures:
             drawn = run_query(home.results, "SELECT DISTINCT grid FROM pgr WHERE ? IN ('', grid) ORDER BY grid", [grid])
             for name in drawn["grid"].to_pylist():
-                show_figures(home, name, f"report figures {name}")
+                show_figures(home, name)
     except W2sError as error:
         return told(Failed(message=str(error)), get_run_logger())
     rows = ", ".join(f"{table.num_rows} by {level}" for level, table in tables.items())
@@ -64,15 +65,23 @@ def maintain_store(
         store = home.open_store()
         problems = list(store.verify()) if verify else []
         if problems:
-            create_table_artifact([problem._asdict() for problem in problems], key="store-problems")
+            create_table_artifact(
+                [problem._asdict() for problem in problems],
+                key="store-problems",
+                description=f"{len(problems)} artifacts are not as their manifests say",
+            )
         if verify:
             said.append(f"{len(problems)} broken artifacts")
         if gc:
             removed = collect_garbage(home, store, dry_run=dry_run, keep_replaced=keep_replaced_days)
-            if removed:
-                create_table_artifact([item._asdict() for item in removed], key="store-removed")
             total = sum(item.size_bytes for item in removed)
             said.append(f"{'would free' if dry_run else 'freed'} {total:,} bytes in {len(removed)} places")
+            if removed:
+                create_table_artifact(
+                    [{"what": item.what, "bytes": f"{item.size_bytes:,}"} for item in removed],
+                    key="store-not-needed" if dry_run else "store-removed",
+                    description=f"{said[-1]}; nothing was removed" if dry_run else said[-1],
+                )
     except W2sError as error:
         return told(Failed(message=str(error)), get_run_logger())
     if problems:

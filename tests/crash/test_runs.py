@@ -126,7 +126,8 @@ with local_server(Path(os.environ["W2S_HOME"]), lambda line: None):
     with get_client(sync_client=True) as client:
         flow_runs = sorted(client.read_flow_runs(), key=lambda run: run.start_time)
         task_runs = [r for r in client.read_task_runs() if r.flow_run_id == flow_runs[-1].id]
-        [artifact] = [a for a in client.read_artifacts() if a.flow_run_id == flow_runs[-1].id and a.key == "plan"]
+        shown = [a for a in client.read_artifacts() if a.flow_run_id == flow_runs[-1].id]
+        [artifact] = [a for a in shown if a.key.endswith("-plan")]
         print(json.dumps([
             [run.state.name for run in flow_runs],
             sorted(run.name for run in task_runs),

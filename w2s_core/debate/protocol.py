@@ -28,6 +28,9 @@ PLACES = ("task", "text", "claim", "other_claim", "transcript", "role")
 LINE_PLACES = ("role", "side", "claim", "text")
 """What a line of a transcript may have."""
 
+LAST = "last"
+"""Whose accuracies are of whoever spoke last; no role's name."""
+
 _PLACE = re.compile(r"\{(\w*)\}")
 
 
@@ -66,6 +69,8 @@ class Protocol(Frozen):
             for prompt in (role.opening, role.reply or ""):
                 _check_places(f"roles.{name}", prompt, PLACES)
         _check_places("hearing.line", self.hearing.line, LINE_PLACES)
+        if LAST in self.roles:
+            raise ValueError(f"roles: {LAST!r} stands for whoever speaks last in the results; call the role otherwise")
         for name in self.hearing.sees or ():
             if name not in self.roles:
                 raise ValueError(f"hearing.sees: {unknown_name('role', name, list(self.roles))}")

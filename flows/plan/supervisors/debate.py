@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -17,6 +17,8 @@ from flows.plan.cell import Ask, Cell, Labels
 from flows.plan.choices import any_of
 from flows.plan.graph import FromNode, FromPath, Node
 from flows.plan.learners import finetune
+from flows.plan.prompts import PromptSpec, prompted
+from flows.plan.sizes import n_rows
 from flows.plan.supervisors.ensemble import APART, WayChoice
 from flows.plan.supervisors.supervisor import SUPERVISORS, Spec, Supervision, Supervisor
 from w2s_core.config import Frozen, Name
@@ -55,6 +57,9 @@ class DebateSpec(Spec):
     place: Literal["after", "before"] = Field(
         "after", description="Where the transcript stands; of what is too long, the beginning is cut."
     )
+    zero_shot: bool = Field(
+        False, description="Also score the judge before any training, with and without transcripts; a causal LM only."
+    )
 
     @field_validator("protocol")
     @classmethod
@@ -84,14 +89,13 @@ def build(cell: Cell, spec: DebateSpec) -> Supervision:
             method = spec.name if is_one else f"{spec.name}-{number}"
             member = finetune(there, spec.judge, there.truth("weak_train"), method=method)
             labels = member.labels()._replace(by=spec.name)
-            assert labels.given is not None
-            judged = {
-                "labels": labels.given["test"],
-                "test": cell.rows("test"),
-                "texts": FromNode(spoken["test"], "texts"),
-            }
-            about: dict[str, JSON] = {"supervisor": spec.name, "method": None if is_one else method}
-            members.append((labels, there.add("judge", {}, judged, kind="labels", **about, split="test")))
+            members.append((labels, _judged(there, cell, labels, spoken["test"], None if is_one else method)))
+        if spec.zero_shot:
+            method = f"{spec.name}-{number}-zero-shot"
+            labels = _untrained(reading, spec, supervisor=spec.name, method=method)._replace(by=spec.name)
+            _judged(reading, cell, labels, spoken["test"], method)
+    if spec.zero_shot:
+        cell.judge(_untrained(cell, spec, supervisor=spec.judge, method="zero-shot"), method="zero-shot")
     if is_one:
         return Supervision(*members[0], reference=plain.score)
     inputs: dict[str, FromNode] = {f"rows_{split}": cell.rows(split) for split in LABELLED}
@@ -100,6 +104,19 @@ def build(cell: Cell, spec: DebateSpec) -> Supervision:
     combined = cell.add("combine", {"combine": spec.by.model_dump()}, inputs, supervisor=spec.name)
     labels = cell.labels_of(combined, spec.name)
     return Supervision(labels, cell.judge(labels), reference=plain.score)
+
+
+def _judged(reading: Cell, cell: Cell, labels: Labels, spoken: Node, method: str | None) -> Node:
+    """How good labels are that were given after hearing what was spoken about the test split."""
+    assert labels.given is not None
+    judged = {"labels": labels.given["test"], "test": cell.rows("test"), "texts": FromNode(spoken, "texts")}
+    return reading.add("judge", {}, judged, kind="labels", supervisor=labels.by, method=method, split="test")
+
+
+def _untrained(cell: Cell, spec: DebateSpec, **about: JSON) -> Labels:
+    """What the judge says before any training."""
+    where = f"supervisors: {spec.name}: zero_shot"
+    return prompted(cell, spec.judge, PromptSpec(k=0), where=where, model=spec.judge, **about)()
 
 
 def _transcripts(
@@ -123,14 +140,6 @@ def _transcripts(
         given = plain(asked).given or {}
         inputs["labels"] = given["transfer_train" if split == "weak_train" else split]
     return cell.add("transcripts", params | more, inputs | extra, half=cell.rows(split).output, seed=seed)
-
-
-def n_rows(data: Mapping[str, Any], split: str) -> int:
-    """How many rows a split has, at most, of a dataset that is prepared so."""
-    n_weak = round(data["n_train"] * data["weak_fraction"])
-    sizes: dict[str, int] = {"weak_train": n_weak, "validation": data["n_validation"], "test": data["n_test"]}
-    n_student: int = (data["n_train"] - n_weak) // data.get("n_parts", 1)
-    return sizes.get(split, n_student)
 
 
 def _of_debater(cell: Cell, spec: DebateSpec, n_turns: int) -> tuple[dict[str, JSON], dict[str, FromNode | FromPath]]:

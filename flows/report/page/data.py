@@ -17,6 +17,7 @@ from artifacts.errors import UsageError, W2sError
 from artifacts.results.query import pgr_table, run_query
 from artifacts.store.grid_runs import GridNode
 from flows.home import Home
+from flows.report.page.spoken import spoken
 
 Rows = list[dict[str, Any]]
 
@@ -193,6 +194,7 @@ def grid_data(home: Home, grid: str) -> dict[str, Any]:
     for row in found["seeds"]:
         for score in ("weak_score", "transfer_score", "ceiling_score"):
             row[score] = row[score] and row[score][:KEY_LENGTH]
+    found["transcripts"] = spoken(home, grid)
     found["curves"] = _curves(_rows(home.results, CURVES, grid=grid))
     run = _run(home, grid)
     found["trainings"] = run.pop("trainings")

@@ -162,6 +162,23 @@ function details(title, content) {
   return made;
 }
 
+function showTranscripts() {
+  const rows = grid().transcripts.filter((row) => isOn("dataset", row.dataset));
+  byId("transcripts").hidden = !rows.length;
+  byId("transcripts-list").replaceChildren(...rows.map((row) => {
+    const box = element("div");
+    box.append(element("pre", row.text));
+    for (const turn of row.turns) {
+      const line = element("p");
+      const side = turn.is_true ? "right" : "wrong";
+      line.append(element("strong", `${turn.role}, who argues that ${turn.claim} (${side}): `),
+        document.createTextNode(turn.text + (turn.is_cut ? " […]" : "")));
+      box.append(line);
+    }
+    return details(`${row.dataset}: ${row.supervisor} is ${row.right ? "right" : "wrong"}; ${row.truth} (seed ${row.seed}, id ${row.id.slice(0, 8)})`, box);
+  }));
+}
+
 function showProvenance() {
   const { run } = grid();
   const box = byId("provenance");
@@ -194,6 +211,7 @@ function show() {
   showPair();
   showSmallTables(pairs);
   showTable();
+  showTranscripts();
   showProvenance();
 }
 

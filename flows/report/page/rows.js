@@ -12,7 +12,7 @@ const fixed = (value, digits) => (value == null ? "–" : value.toFixed(digits).
 
 const DIMENSIONS = ["dataset", "pair", "method", "seed", "flag"];
 const FLAGS = ["sound", "unstable", "undefined"];
-const PACKED = ["calibration", "history", "labels", "audits", "pairs", "seeds", "curves", "trainings"];
+const PACKED = ["calibration", "history", "labels", "audits", "pairs", "seeds", "curves", "trainings", "transcripts"];
 const T = [0, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.16, 2.145, 2.131,
   2.12, 2.11, 2.101, 2.093, 2.086, 2.08, 2.074, 2.069, 2.064, 2.06]; // 0.975 quantile, by degrees of freedom
 const quantile = (df) => T[df] ?? 1.96 + 2.5 / df;

@@ -40,11 +40,11 @@ def test_labels_land_from_a_stage_of_any_name(grid: ToyGrid) -> None:
     key = grid.weak_labels(stage="combine", model="small")
     found = built(grid, "FROM labels ORDER BY split, id", others)
     assert found == [
-        {"key": key, "split": split, "id": id, "prob": prob}
+        {"key": key, "split": split, "id": id, "prob": prob, "answer": None}
         for split in ("test", "transfer_train")
         for id, prob in (("a", 0.2), ("b", 0.7))
     ]
-    assert rows(grid, "SELECT key, split, id, weak_prob AS prob FROM weak_labels ORDER BY split, id") == found
+    assert rows(grid, "SELECT key, split, id, weak_prob AS prob, NULL AS answer FROM weak_labels ORDER BY ALL") == found
 
 
 def test_checks_land_from_a_stage_of_any_name(grid: ToyGrid) -> None:

@@ -111,7 +111,47 @@ def test_missing_results_say_what_to_do(tmp_path: Path) -> None:
 
 def test_damaged_results_say_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "results.duckdb").write_bytes(b"no database" * 1000)
-    assert "delete it" in refusal(tmp_path / "results.duckdb", "FROM scores")
+    assert "w2s results rebuild" in refusal(tmp_path / "results.duckdb", "FROM scores")
+
+
+def test_pgr_over_a_grouping_keeps_grids_apart(results: Path) -> None:
+    found = run_query(results, "SELECT grid, strong, n_pairs, n_flagged FROM pgr_over(['strong']) ORDER BY ALL")
+    assert [tuple(row.values()) for row in found.to_pylist()] == [
+        (grid, *row) for grid in ("first", "second") for row in [("alpha", 2, 1), ("beta", 1, 0)]
+    ]
+
+
+def test_pgr_over_one_pair_has_the_interval_of_the_pair(results: Path) -> None:
+    columns = "grid, weak, strong, {0} AS pgr, {1}pgr_low AS pgr_low, {1}pgr_high AS pgr_high, interval_of"
+    each = f"SELECT {columns.format('pgr', '')} FROM pgr_by_pair ORDER BY ALL"
+    over = f"SELECT {columns.format('median_pgr', 'median_')} FROM pgr_over(['weak', 'strong']) ORDER BY ALL"
+    found, wanted = run_query(results, over).to_pylist(), run_query(results, each).to_pylist()
+    for row in wanted:
+        row["pgr"] = row["pgr"] if row["pgr_low"] is not None else None  # a flagged pair is left out
+    assert found == wanted
+
+
+def test_pgr_over_pairs_that_a_with_chooses_and_groups(results: Path) -> None:
+    found = run_query(
+        results,
+        "WITH mine AS (SELECT *, nullif(weak, 'zeta') AS other FROM pgr_by_pair WHERE grid = 'first') "
+        "SELECT other, n_pairs, n_datasets FROM pgr_over(['other'], pairs := 'mine') ORDER BY ALL",
+    )
+    assert found.to_pylist() == [
+        {"other": "beta", "n_pairs": 1, "n_datasets": 0},
+        {"other": None, "n_pairs": 2, "n_datasets": 1},
+    ]
+
+
+def test_pgr_over_nothing_is_of_whole_grids(results: Path) -> None:
+    assert run_query(results, "SELECT grid, n_pairs FROM pgr_over([]) ORDER BY grid").to_pylist() == [
+        {"grid": "first", "n_pairs": 3},
+        {"grid": "second", "n_pairs": 3},
+    ]
+
+
+def test_pgr_over_a_misspelt_column_names_it(results: Path) -> None:
+    assert '"metod"' in refusal(results, "FROM pgr_over(['metod'])")
 
 
 def test_pgr_table_has_pairs_in_the_order_of_the_ladder(results: Path) -> None:

@@ -226,3 +226,11 @@ def test_every_help_has_an_example(command: str, capsys: pytest.CaptureFixture[s
 def test_version_is_that_of_the_package() -> None:
     ended = command("--version")
     assert (ended.code, ended.printed) == (0, f"w2s {importlib.metadata.version('w2s')}\n")
+
+
+def test_results_are_rebuilt_and_counted(done: Session, capsys: pytest.CaptureFixture[str]) -> None:
+    before = done.home.results.stat().st_ino
+    code, output = run(capsys, "results", "rebuild")
+    assert code == 0
+    assert "1 grids, " in output
+    assert done.home.results.stat().st_ino != before

@@ -158,7 +158,8 @@ def test_server_is_in_the_key_and_a_budget_is_not() -> None:
     plain = said(graph_of(debate(debater=SERVER)))
 
     assert said(graph_of(debate(debater={**SERVER, "budget_tokens": 10**9}))) == plain
-    assert said(graph_of(debate(debater={**SERVER, "model": "n"}))).isdisjoint(plain)
+    for other in ({"model": "n"}, {"base_url": "http://127.0.0.1:2/v1"}, {"base_url": "$DEBATER"}):
+        assert said(graph_of(debate(debater={**SERVER, **other}))).isdisjoint(plain)
 
 
 def test_plan_says_whom_it_would_ask_how_much() -> None:
@@ -194,3 +195,14 @@ def test_mistake_is_one_line(fields: dict[str, Any], told: str) -> None:
 @pytest.mark.parametrize("protocol", protocol_names())
 def test_every_protocol_makes_a_grid(protocol: str) -> None:
     assert len(graph_of(debate(protocol=protocol)).pairs) == 1
+
+
+def test_judge_before_training_is_asked_with_and_without_each_transcript_if_wanted() -> None:
+    plain, asked = graph_of(debate(n_transcripts=2)), graph_of(debate(n_transcripts=2, zero_shot=True))
+
+    prompts = nodes(asked, "prompt")
+    assert sorted(source(node, "test").stage for node in prompts.values()) == ["annotate", "annotate", "prepare"]
+    assert {source(node, "base").labels["model"] for node in prompts.values()} == {"offline-s"}
+    assert {node.stage for id, node in asked.nodes.items() if id not in plain.nodes} == {"prompt", "judge"}
+    judges = [node for node in nodes(asked, "judge").values() if source(node, "labels").stage == "prompt"]
+    assert sorted("texts" in node.inputs for node in judges) == [False, True, True]

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from artifacts.errors import UsageError
 from flows.cli.main import app
 from flows.home import Home
-from flows.plan.forms import UNCHANGED, GridForm
+from flows.plan.forms import UNCHANGED, GridForm, held
 from flows.plan.grid import GridConfig
 from flows.plan.load import load_grid, preset_names
 from flows.plan.resolve import METHODS
@@ -25,7 +25,7 @@ FIELDS: dict[str, Any] = SCHEMA["properties"]
 
 def box(name: str) -> dict[str, Any]:
     """The fields of a nested box."""
-    reference = FIELDS[name]["$ref"].rsplit("/", 1)[1]
+    [reference] = [form["$ref"].rsplit("/", 1)[1] for form in FIELDS[name]["anyOf"] if "$ref" in form]
     fields: dict[str, Any] = SCHEMA["$defs"][reference]["properties"]
     return fields
 
@@ -34,9 +34,7 @@ def untouched(fields: dict[str, Any]) -> dict[str, Any]:
     """What the UI sends for fields that nobody touched."""
     values: dict[str, Any] = {}
     for name, field in fields.items():
-        if "$ref" in field:
-            values[name] = untouched(box(name))
-        elif field.get("type") != "array":
+        if field.get("type") != "array":
             values[name] = field.get("default") if name != "file" else ""
     return values
 
@@ -45,11 +43,24 @@ def test_few_fields_come_first_and_boxes_last() -> None:
     names = sorted(FIELDS, key=lambda name: FIELDS[name]["position"])
 
     assert names[:5] == ["preset", "datasets", "models", "methods", "seeds"]
-    assert names[-3:] == ["data", "training", "runtime"]
+    assert names[-4:] == ["data", "training", "runtime", "more"]
+
+
+@pytest.mark.parametrize("name", ["data", "training", "runtime", "more"])
+def test_boxes_are_closed(name: str) -> None:
+    assert FIELDS[name]["anyOf"][0] == {"type": "null"}
+    assert "default" not in FIELDS[name]
+
+
+@pytest.mark.parametrize("preset", preset_names())
+def test_opened_boxes_that_nobody_touched_are_the_preset(preset: str) -> None:
+    opened = {name: untouched(box(name)) for name in ("data", "training", "runtime", "more")}
+
+    assert GridForm.model_validate({"preset": preset, **opened}).to_config() == load_grid(preset, {})
 
 
 def test_form_has_every_field_of_a_grid_but_what_is_left_to_files() -> None:
-    assert set(FIELDS) - {"preset", "file"} == set(GridConfig.model_fields) - {"world"}
+    assert set(FIELDS) - {"preset", "file", "more"} | set(box("more")) == set(GridConfig.model_fields) - {"world"}
 
 
 def test_names_are_chosen_from_lists() -> None:
@@ -61,8 +72,16 @@ def test_names_are_chosen_from_lists() -> None:
 
 def test_bounds_and_descriptions_are_those_of_the_grid() -> None:
     assert box("data")["n_train"]["minimum"] == 4
-    assert box("data")["n_train"]["description"] == "Rows of both halves together."
+    assert box("data")["n_train"]["description"].startswith("Rows of both halves together. At least 4. Presets: ")
+    assert "More than 0, less than 1." in box("data")["weak_fraction"]["description"]
     assert box("training")["schedule"]["enum"] == [UNCHANGED, "cosine", "linear", "constant"]
+
+
+def test_descriptions_say_what_presets_hold() -> None:
+    assert "sst2, sciq (quick)" in FIELDS["datasets"]["description"]
+    assert "22 of them (nlp)" in FIELDS["datasets"]["description"]
+    assert held("training.beta1") == "Presets: 0.9."
+    assert held("runtime.cluster") == ""
 
 
 @pytest.mark.parametrize("preset", preset_names())

@@ -159,6 +159,35 @@ def test_parquet_is_written_to_a_file(tmp_path: Path) -> None:
     assert pq.read_table(tmp_path / "pgr.parquet").equals(WIDE)
 
 
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [
+        ("pgr.csv", b"dataset,weak,"),
+        ("pgr.JSON", b"[\n  {"),
+        ("pgr.parquet", b"PAR1"),
+        ("pgr.md", b"| dataset"),
+        ("pgr.tex", b"\\begin{tabular}"),
+        ("pgr.txt", b"dataset   "),
+        ("pgr", b"dataset   "),
+    ],
+)
+def test_file_without_a_format_is_written_as_its_suffix_says(tmp_path: Path, name: str, begins: bytes) -> None:
+    show(WIDE, output=tmp_path / name)
+    assert (tmp_path / name).read_bytes().startswith(begins)
+
+
+def test_format_that_is_given_counts_whatever_the_suffix(tmp_path: Path) -> None:
+    show(WIDE, "csv", output=tmp_path / "pgr.parquet")
+    assert (tmp_path / "pgr.parquet").read_bytes().startswith(b"dataset,weak,")
+
+
+def test_suffix_counts_before_the_usual_format(tmp_path: Path) -> None:
+    show(WIDE, output=tmp_path / "ids.parquet", usual="csv")
+    show(WIDE, output=tmp_path / "ids", usual="csv")
+    assert pq.read_table(tmp_path / "ids.parquet").equals(WIDE)
+    assert (tmp_path / "ids").read_bytes().startswith(b"dataset,weak,")
+
+
 def test_parquet_is_refused_at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", Terminal())
     with pytest.raises(UsageError, match="--output"):

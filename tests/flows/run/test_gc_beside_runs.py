@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from artifacts.results.curves import curves_table
+from artifacts.results.landing import Landing
 from artifacts.results.query import pgr_table
 from artifacts.store.contract import SWEEPING, Store, outlast_gc
 from artifacts.store.grid_runs import dump
@@ -276,14 +276,17 @@ def test_results_land_beside_gc_that_removes_what_was_listed(tmp_path: Path, mon
     session = open_session(tmp_path, name="more", seeds=[1])
     removed: list[str] = []
 
-    def curves_after_gc(*arguments: Any) -> Any:
+    session.home.results.unlink()
+    copy = Landing._copy
+
+    def copy_after_gc(*arguments: Any) -> None:
         # The grids were read, their tables not yet.
         if not removed:
             Grids(session.store).drop("toy")
             removed.extend(item.what for item in collect_garbage(session.home, session.store, dry_run=False))
-        return curves_table(*arguments)
+        copy(*arguments)
 
-    monkeypatch.setattr("artifacts.results.build.curves_table", curves_after_gc)
+    monkeypatch.setattr(Landing, "_copy", copy_after_gc)
     run(session, [])
 
     assert any(what.startswith("score/") for what in removed)

@@ -76,3 +76,21 @@ def test_interrupt_waits_for_the_outermost_of_blocks_that_put_it_off() -> None:
         work()
 
     assert done == ["inner"]
+
+
+def test_interrupt_at_a_prompt_takes_a_line_back_and_ends_nothing() -> None:
+    with INTERRUPTS.at_a_prompt():
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                interrupt()
+
+    assert INTERRUPTS.exit_code is None
+    assert not STOP.is_set()
+
+
+def test_other_signals_at_a_prompt_end_the_process() -> None:
+    with INTERRUPTS.at_a_prompt(), pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    assert INTERRUPTS.exit_code == 143
+    assert STOP.wait(60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -15,10 +16,12 @@ from w2s_core.watch import Asking, Silent
 
 KEY = "sk-very-secret"
 
+URLS: dict[str, str] = {}
+
 
 class WithKey(Silent):
     def secret(self, name: str) -> str | None:
-        return {"THE_KEY": KEY}.get(name)
+        return {"THE_KEY": KEY, "WRONG": f"http://u:{KEY}@x/v1", **URLS}.get(name)
 
 
 @pytest.fixture(autouse=True)
@@ -31,10 +34,12 @@ def asked(n: int) -> list[Asked]:
     return [Asked(f"row-{i}", 0, 1, "", "q", lambda passage, i=i: f"prompt {i}", 1) for i in range(n)]
 
 
-def spoken(url: str, n: int = 5, patience_s: float = 30.0, **settings: Any) -> dict[int, Spoken]:
+def spoken(
+    url: str, n: int = 5, patience_s: float = 30.0, timeout_s: float = 10.0, **settings: Any
+) -> dict[int, Spoken]:
     server = Server(base_url=url, model="m", key_name="THE_KEY", **settings)
     params = {"debater": server.model_dump(), "seed": 3}
-    watch = WithKey(asking=Asking(n_at_once=3, timeout_s=10.0, patience_s=patience_s))
+    watch = WithKey(asking=Asking(n_at_once=3, timeout_s=timeout_s, patience_s=patience_s))
     said = list(DEBATERS.get("openai").open(params, {}, watch)(asked(n)))
     assert len(dict(said)) == len(said)
     return dict(said)
@@ -67,6 +72,23 @@ def test_busy_server_is_asked_again(trouble: tuple[int, dict[str, str], str]) ->
 
     assert {i: one.text for i, one in said.items()} == {i: f"about prompt {i}" for i in range(5)}
     assert len(got) == 15
+
+
+def test_server_that_says_nothing_in_time_is_asked_again() -> None:
+    over = threading.Event()
+
+    def answer(request: dict[str, Any], n: int) -> tuple[int, dict[str, str], str]:
+        if n == 0 and echo(request).endswith(("1", "3")):
+            over.wait(30.0)
+            return 0, {}, ""
+        return 200, {}, completion(echo(request))
+
+    with serving(answer) as (url, got):
+        said = spoken(url, timeout_s=0.5)
+        over.set()
+
+    assert {i: one.text for i, one in said.items()} == {i: f"about prompt {i}" for i in range(5)}
+    assert len(got) >= 7
 
 
 def test_answers_that_came_are_given_before_a_refusal_is_raised() -> None:
@@ -110,6 +132,19 @@ def test_key_that_is_not_there_is_told_by_name() -> None:
         DEBATERS.get("openai").open(params, {}, WithKey())
 
 
+def test_url_may_be_in_the_environment_so_that_a_server_can_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(lambda request, n: (200, {}, completion(echo(request)))) as (url, _):
+        monkeypatch.setitem(URLS, "DEBATER", f"{url}/")
+        assert len(spoken("$DEBATER")) == 5
+
+
+@pytest.mark.parametrize(("name", "told"), [("NOWHERE", "NOWHERE is not set"), ("WRONG", "WRONG is no URL")])
+def test_url_that_the_environment_lacks_or_has_wrong_is_one_line_without_it(name: str, told: str) -> None:
+    with pytest.raises(DataError, match=f"the environment's {told}") as refusal:
+        spoken(f"${name}")
+    assert KEY not in str(refusal.value)
+
+
 def test_server_may_ask_for_a_time_in_seconds_or_as_a_date(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requests.time, "time", lambda: 1_000_000_000.0)
 
@@ -119,7 +154,7 @@ def test_server_may_ask_for_a_time_in_seconds_or_as_a_date(monkeypatch: pytest.M
     assert [requests._after_s(header) for header in (None, "soon", "-3")] == [0.0, 0.0, 0.0]
 
 
-@pytest.mark.parametrize("url", ["ftp://x/v1", "http://user:pass@x/v1", "https://x/v1?key=1"])
+@pytest.mark.parametrize("url", ["ftp://x/v1", "http://user:pass@x/v1", "https://x/v1?key=1", "$", "$A B"])
 def test_url_that_is_none_or_has_a_secret_in_it_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="base_url"):
         Server(base_url=url, model="m")

@@ -6,6 +6,7 @@ The key for it is read when it is asked, from the environment, and kept nowhere.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -17,12 +18,22 @@ from w2s_core.errors import DataError
 from w2s_core.hashes import stable_int
 from w2s_core.watch import Watch
 
+URL = r"^https?://[^@?#\s]+$"
+"""Without anything in it that could be secret."""
+
+VARIABLE = r"^\$[A-Za-z_][A-Za-z0-9_]*$"
+
 
 class Server(Sampled):
     """A model behind an OpenAI-compatible server (chat completions)."""
 
     kind: Literal["openai"] = "openai"
-    base_url: str = Field(pattern=r"^https?://[^@?#]+$", description="Such as http://127.0.0.1:8000/v1.")
+    base_url: str = Field(
+        pattern=rf"({URL})|({VARIABLE})",
+        description="Such as http://127.0.0.1:8000/v1. It is in the key of transcripts, for another server may serve "
+        "another model under the same name. Or $NAME: what the environment has under that name, of which the name "
+        "alone is in the key, so that the server may move; whoever sets it vouches that it says the same there.",
+    )
     model: str = Field(min_length=1, description="As the server calls it.")
     key_name: str | None = Field(
         None,
@@ -44,7 +55,8 @@ def opened(params: Mapping[str, Any], inputs: Mapping[str, Path], watch: Watch) 
     """See ``Server``; of ``params`` it takes ``debater`` and ``seed``.
 
     Raises:
-        DataError: the server refuses, is not there for longer than anybody waits, or there is no key; one line.
+        DataError: the server refuses, is not there for longer than anybody waits, or there is no key, or no URL where
+            the environment should have it; one line.
     """
     # Planning looks at the settings above, and asks nobody.
     from w2s_core.debate.requests import answers
@@ -55,7 +67,7 @@ def opened(params: Mapping[str, Any], inputs: Mapping[str, Path], watch: Watch) 
         raise DataError(
             f"debater: the environment has no {settings['key_name']}, to hold the key of {settings['base_url']}"
         )
-    url = f"{settings['base_url']}/chat/completions"
+    url = f"{_place(settings['base_url'], watch)}/chat/completions"
 
     def said(asked: Sequence[Asked]) -> Iterator[tuple[int, Spoken]]:
         requests = [_request(settings, seed, one) for one in asked]
@@ -63,6 +75,17 @@ def opened(params: Mapping[str, Any], inputs: Mapping[str, Path], watch: Watch) 
             yield place, Spoken(answer.text, answer.is_cut, answer.n_tokens, answer.n_read)
 
     return said
+
+
+def _place(base_url: str, watch: Watch) -> str:
+    if not base_url.startswith("$"):
+        return base_url
+    name = base_url.removeprefix("$")
+    found = watch.secret(name)
+    if found is None or not re.match(URL, found):
+        fault = "is not set" if found is None else "is no URL, or one with a user, a query or a fragment"
+        raise DataError(f"debater: the environment's {name} {fault}; it should be such as http://127.0.0.1:8000/v1")
+    return found.rstrip("/")
 
 
 def _request(settings: Mapping[str, Any], seed: int, asked: Asked) -> dict[str, Any]:
