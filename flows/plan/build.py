@@ -63,6 +63,8 @@ def build_graph(
         model.name: Model(model, weights[model.name], _base(graph, config, model, weights[model.name]))
         for model in models
     }
+    # One object where they are the same, as all parameters of a plan.
+    asked: dict[tuple[JSON, ...], Mapping[str, JSON]] = {}
     recipes = Recipes(config.training.model_dump(exclude={"lr_scale"}), config.training.lr_scale)
     for dataset in config.datasets:
         prepared = _prepare(graph, config, dataset, data[dataset])
@@ -76,7 +78,7 @@ def build_graph(
                 prepared=prepared,
                 models=ladder,
                 recipe=recipes.recipe,
-                asked=data[dataset].asked,
+                asked=asked.setdefault(tuple(data[dataset].asked.values()), data[dataset].asked),
                 seed=seed,
                 supervisors={spec.name: spec for spec in config.supervisors},
             )

@@ -47,8 +47,10 @@ def require_suited(
         if config.salience:
             _require_few("salience", 2, dataset, source.n_classes)
         for spec in config.supervisors:
-            most = SUPERVISORS.get(spec.kind).most_classes(spec)
-            _require_few(f"supervisors: {spec.name!r}", most, dataset, source.n_classes)
+            kind, where = SUPERVISORS.get(spec.kind), f"supervisors: {spec.name!r}"
+            _require_few(where, kind.most_classes(spec), dataset, source.n_classes)
+            if kind.reads_text and source.shows != "text":
+                raise UsageError(f"{where} is made from what texts say, and {dataset} shows {source.shows}")
 
 
 def _require_few(what: str, most: int | None, dataset: str, n_classes: int) -> None:

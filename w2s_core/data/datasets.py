@@ -189,7 +189,8 @@ class Dataset:
     def leaves_names_to_source(self) -> bool:
         """Whether what its classes are called, and in which order, is up to the source."""
         labels = [kind for kind in self.columns.values() if isinstance(kind, Label)]
-        return any(not label.names and not label.is_binary for label in labels)
+        # Of a question with several answers, a label is the place of the right one.
+        return self.n_classes != 2 and any(not label.names and not label.is_binary for label in labels)
 
     @property
     def asked(self) -> dict[str, str]:

@@ -27,6 +27,7 @@ from w2s_core.debate.texts import read_texts
 from w2s_core.methods.ensembles import WAYS
 from w2s_core.methods.treatments import TREATMENTS, Treatment
 from w2s_core.metrics import accuracy, as_held, by_class, disagreement, label_quality
+from w2s_core.settings.reports import GIVEN, QUALITIES, SCORES
 from w2s_core.settings.setting import SETTINGS, VIEWS, View
 from w2s_core.stages import LABELLED, TREATED
 from w2s_core.watch import Watch
@@ -125,11 +126,11 @@ def import_labels(params: dict[str, Any], inputs: dict[str, Path], out: Path, wa
     """Labels from a file of the user's, which has to hold those of all prepared rows and of no others."""
     rows = {split: read_rows(inputs[split]) for split in LABELLED}
     answers, view = SETTINGS.get(params["setting"]).answers(params), VIEWS.get(params["setting"])
-    given = answers.given(inputs["file"], rows)
+    given = GIVEN.get(params["setting"])(params, inputs["file"], rows)
     quality: dict[str, Any] = {}
     for split in LABELLED:
         answers.write(out / f"{split}.parquet", rows[split].ids, given[split])
-        quality |= answers.quality(given[split], rows[split], view.lure, split)
+        quality |= QUALITIES.get(params["setting"])(params, given[split], rows[split], view.lure, split)
     return quality
 
 
@@ -141,7 +142,9 @@ def judge(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Wat
     rows = read_rows(inputs["test"])
     answers, view = SETTINGS.get(params["setting"]).answers(params), VIEWS.get(params["setting"])
     said = answers.read(inputs["labels"], rows.ids)
-    quality = answers.score(out / "predictions.parquet", rows, read_groups(inputs["test"]), said, view.metrics)
+    quality = SCORES.get(params["setting"])(
+        params, out / "predictions.parquet", rows, read_groups(inputs["test"]), said, view.metrics
+    )
     if "texts" in inputs:
         turns = read_texts(inputs["texts"], rows.ids)
         quality |= by_side(answers.is_right(said, rows), rows.gt_labels, [turns[id] for id in rows.ids])

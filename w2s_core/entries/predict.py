@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from w2s_core.data.rows import read_groups, read_rows
+from w2s_core.settings.reports import QUALITIES, SCORES
 from w2s_core.settings.setting import KINDS, SETTINGS, VIEWS
 from w2s_core.stages import LABELLED
 from w2s_core.training.predict import predict
@@ -25,7 +26,7 @@ def weak_labels(params: dict[str, Any], inputs: dict[str, Path], out: Path, watc
         rows = read_rows(inputs[split])
         labels = answers.said(predict(setting, classifier, rows, watch), rows, classifier.tokenizer)
         answers.write(out / f"{split}.parquet", rows.ids, labels)
-        quality |= answers.quality(labels, rows, view.lure, split)
+        quality |= QUALITIES.get(params["setting"])(params, labels, rows, view.lure, split)
     return quality
 
 
@@ -36,4 +37,6 @@ def score(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Wat
     classifier = watch.model("model", lambda: KINDS.get(params["setting"]).load(inputs["model"]))
     rows = read_rows(inputs["test"])
     said = answers.said(predict(setting, classifier, rows, watch), rows, classifier.tokenizer)
-    return answers.score(out / "predictions.parquet", rows, read_groups(inputs["test"]), said, view.metrics)
+    return SCORES.get(params["setting"])(
+        params, out / "predictions.parquet", rows, read_groups(inputs["test"]), said, view.metrics
+    )

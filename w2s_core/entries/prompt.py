@@ -21,6 +21,7 @@ from w2s_core.models.classifier import build
 from w2s_core.models.packing import longest_text
 from w2s_core.models.pretrained import language_model_of
 from w2s_core.settings.answers import Answers
+from w2s_core.settings.reports import QUALITIES
 from w2s_core.settings.setting import SETTINGS, VIEWS, View
 from w2s_core.stages import LABELLED
 from w2s_core.training.asking import answer_tokens, ask
@@ -91,7 +92,7 @@ def _texts(params: dict[str, Any], inputs: dict[str, Path], out: Path, watch: Wa
         ]
         labels = texts([Counter(of_row).most_common(1)[0][0] for of_row in zip(*said, strict=True)])
         answers.write(out / f"{split}.parquet", rows.ids, labels)
-        metrics |= answers.quality(labels, rows, view.lure, split)
+        metrics |= QUALITIES.get(params["setting"])(params, labels, rows, view.lure, split)
     return metrics
 
 

@@ -1,5 +1,5 @@
 """What models answer and labels hold, for the stages that train, label and score alike: here probabilities of
-classes; texts are in ``move``.
+classes; texts are in ``move``. What is said of them is in ``reports``.
 
 Answers are an array with an item for each of N rows; what an item is, is between a setting and this. Letters: N rows,
 C classes.
@@ -7,35 +7,17 @@ C classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from w2s_core.data.given import read_given, read_given_classes
-from w2s_core.data.rows import Rows, Shown, each, read_weak_probs, write_predictions, write_weak_probs
-from w2s_core.metrics import (
-    accuracy,
-    as_held,
-    auroc,
-    brier,
-    by_class,
-    certainty,
-    ece,
-    harden,
-    label_quality,
-    of_truth,
-)
+from w2s_core.data.rows import Rows, read_weak_probs, write_weak_probs
+from w2s_core.metrics import as_held, by_class, certainty, harden, of_truth
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-
-Lure = Callable[[Shown], Sequence[float]]
-"""``View.lure``."""
-Metrics = Callable[[Rows, np.ndarray], Mapping[str, float | None]]
-"""``View.metrics``."""
 
 
 class Lesson(NamedTuple):
@@ -72,15 +54,6 @@ class Answers(Protocol):
 
     def write(self, path: Path, ids: list[str], labels: np.ndarray) -> None:
         """Write one split's labels."""
-
-    def given(self, path: Path, rows: Mapping[str, Rows]) -> dict[str, np.ndarray]:
-        """The labels of each split, from a file of the user's."""
-
-    def quality(self, labels: np.ndarray, rows: Rows, lure: Lure, split: str) -> dict[str, float | None]:
-        """What labels of a split are worth, by names that end with the split's."""
-
-    def score(self, path: Path, rows: Rows, groups: list[str], answers: np.ndarray, metrics: Metrics) -> dict[str, Any]:
-        """Write predictions, and say how good they are."""
 
 
 class Classes(NamedTuple):
@@ -121,27 +94,6 @@ class Classes(NamedTuple):
     def write(self, path: Path, ids: list[str], labels: np.ndarray) -> None:
         """See ``Answers``."""
         write_weak_probs(path, ids, labels)
-
-    def given(self, path: Path, rows: Mapping[str, Rows]) -> dict[str, np.ndarray]:
-        """See ``Answers``."""
-        ids = {split: of.ids for split, of in rows.items()}
-        return read_given(path, ids) if self.n_classes == 2 else read_given_classes(path, ids, self.n_classes)
-
-    def quality(self, labels: np.ndarray, rows: Rows, lure: Lure, split: str) -> dict[str, float | None]:
-        """See ``Answers``."""
-        return label_quality(labels, rows.gt_labels, list(each(rows, lure)), split)
-
-    def score(self, path: Path, rows: Rows, groups: list[str], answers: np.ndarray, metrics: Metrics) -> dict[str, Any]:
-        """See ``Answers``."""
-        write_predictions(path, rows, groups, answers)
-        return {
-            "n": len(rows),
-            "accuracy": accuracy(answers, rows.gt_labels),
-            "auroc": auroc(answers, rows.gt_labels),
-            "brier": brier(answers, rows.gt_labels),
-            "ece": ece(answers, rows.gt_labels),
-            **metrics(rows, answers),
-        }
 
 
 def classes(params: Mapping[str, Any]) -> Answers:

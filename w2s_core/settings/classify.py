@@ -12,6 +12,7 @@ from w2s_core.data.leaks import leak_checks
 from w2s_core.data.rows import Rows, Shown
 from w2s_core.data.tokens import Tokens, tokenize
 from w2s_core.settings.kinds import TEXT_MODELS
+from w2s_core.settings.reports import GIVEN, QUALITIES, SCORES, class_given, class_quality, class_score
 from w2s_core.settings.setting import KINDS, LEAKS, SETTINGS, VIEWS, Reader, Setting, View
 
 if TYPE_CHECKING:
@@ -86,3 +87,6 @@ VIEWS.register(
     ),
 )
 LEAKS.register("classify", leak_checks)
+GIVEN.register("classify", class_given)
+QUALITIES.register("classify", class_quality)
+SCORES.register("classify", class_score)

@@ -14,6 +14,7 @@ from w2s_core.data.images import Pixels, as_pixels, decoded
 from w2s_core.data.rows import Rows, Shown
 from w2s_core.data.sampling import Row
 from w2s_core.settings.kinds import IMAGE_MODELS
+from w2s_core.settings.reports import GIVEN, QUALITIES, SCORES, class_given, class_quality, class_score
 from w2s_core.settings.setting import KINDS, LEAKS, SETTINGS, VIEWS, Setting, Size, View
 
 if TYPE_CHECKING:
@@ -105,3 +106,6 @@ VIEWS.register(
     ),
 )
 LEAKS.register("image", leaks)
+GIVEN.register("image", class_given)
+QUALITIES.register("image", class_quality)
+SCORES.register("image", class_score)

@@ -23,8 +23,9 @@ from w2s_core.data.given import read_given_answers
 from w2s_core.data.rows import Rows, Shown, each
 from w2s_core.data.sampling import Row
 from w2s_core.data.tokens import Tokens, tokenize_answers
-from w2s_core.settings.answers import Answers, Lesson, Lure, Metrics, share
+from w2s_core.settings.answers import Lesson, share
 from w2s_core.settings.kinds import TEXT_MODELS
+from w2s_core.settings.reports import GIVEN, QUALITIES, SCORES, Lure, Metrics
 from w2s_core.settings.setting import KINDS, LEAKS, SETTINGS, VIEWS, Reader, Setting, View
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class Texts:
 
     def truth(self, rows: Rows) -> np.ndarray:
         """The normal forms of the answers that are shown."""
-        return self._normal(each(rows, lambda shown: shown["answer"]), rows)
+        return self.normal(each(rows, lambda shown: shown["answer"]), rows)
 
     def lesson(self, rows: Rows, labels: np.ndarray) -> Lesson:
         """Rows that show the labels as their answers; each is the one class that there is, [N, 1]."""
@@ -129,11 +130,11 @@ class Texts:
             [ids[ids >= 0].tolist() for ids in found.astype(int)], skip_special_tokens=True
         )
         # Who was not trained to end goes on with another line.
-        return self._normal([text.strip().partition("\n")[0] for text in decoded], rows)
+        return self.normal([text.strip().partition("\n")[0] for text in decoded], rows)
 
     def is_right(self, answers: np.ndarray, rows: Rows) -> np.ndarray:
         """As the form has it."""
-        return np.array([said.is_right for said in self._all(answers, rows)], bool)
+        return np.array([said.is_right for said in self.all_said(answers, rows)], bool)
 
     def are_same(self, answers: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Whether they are equal."""
@@ -152,28 +153,12 @@ class Texts:
         """See ``Answers``."""
         write_answers(path, ids, labels)
 
-    def given(self, path: Path, rows: Mapping[str, Rows]) -> dict[str, np.ndarray]:
-        """From a column of texts, of any form."""
-        found = read_given_answers(path, {split: of.ids for split, of in rows.items()})
-        return {split: self._normal(found[split], of) for split, of in rows.items()}
-
-    def quality(self, labels: np.ndarray, rows: Rows, lure: Lure, split: str) -> dict[str, float | None]:
-        """How often they are right."""
-        said = self._all(labels, rows)
-        about = {f"{name}_{split}": value for name, value in self._form.metrics(said).items()}
-        return {f"accuracy_{split}": share([one.is_right for one in said]), **about}
-
-    def score(self, path: Path, rows: Rows, groups: list[str], answers: np.ndarray, metrics: Metrics) -> dict[str, Any]:
-        """See ``Answers``."""
-        said = self._all(answers, rows)
-        is_right = np.array([one.is_right for one in said], bool)
-        write_said(path, rows, groups, answers, is_right)
-        return {"n": len(rows), "accuracy": share(is_right), **self._form.metrics(said)}
-
-    def _normal(self, found: Any, rows: Rows) -> np.ndarray:
+    def normal(self, found: Any, rows: Rows) -> np.ndarray:
+        """The normal forms of texts."""
         return texts([self._form.normal(text, about) for text, about in zip(found, _about(rows), strict=True)])
 
-    def _all(self, answers: np.ndarray, rows: Rows) -> list[Said]:
+    def all_said(self, answers: np.ndarray, rows: Rows) -> list[Said]:
+        """Each answer beside the right one."""
         triples = zip(answers.tolist(), self.truth(rows).tolist(), _about(rows), strict=True)
         return [Said(*triple[:2], self._form.is_right(*triple), triple[2]) for triple in triples]
 
@@ -182,9 +167,34 @@ def _about(rows: Rows) -> list[str]:
     return list(each(rows, lambda shown: shown["about"]))
 
 
-def answers(params: Mapping[str, Any]) -> Answers:
+def answers(params: Mapping[str, Any]) -> Texts:
     """Texts, of the form that the dataset names."""
     return Texts(FORMS.get(params["form"]))
+
+
+def given(params: Mapping[str, Any], path: Path, rows: Mapping[str, Rows]) -> dict[str, np.ndarray]:
+    """From a column of texts, of any form; see ``reports.GIVEN``."""
+    found = read_given_answers(path, {split: of.ids for split, of in rows.items()})
+    return {split: answers(params).normal(found[split], of) for split, of in rows.items()}
+
+
+def quality(
+    params: Mapping[str, Any], labels: np.ndarray, rows: Rows, lure: Lure, split: str
+) -> dict[str, float | None]:
+    """How often they are right, and what the form says of them; see ``reports.QUALITIES``."""
+    said = answers(params).all_said(labels, rows)
+    about = {f"{name}_{split}": value for name, value in FORMS.get(params["form"]).metrics(said).items()}
+    return {f"accuracy_{split}": share([one.is_right for one in said]), **about}
+
+
+def score(
+    params: Mapping[str, Any], path: Path, rows: Rows, groups: list[str], found: np.ndarray, metrics: Metrics
+) -> dict[str, Any]:
+    """See ``reports.SCORES``."""
+    said = answers(params).all_said(found, rows)
+    is_right = np.array([one.is_right for one in said], bool)
+    write_said(path, rows, groups, found, is_right)
+    return {"n": len(rows), "accuracy": share(is_right), **FORMS.get(params["form"]).metrics(said)}
 
 
 def lengths(shown: Shown) -> list[int]:
@@ -257,3 +267,6 @@ VIEWS.register(
     ),
 )
 LEAKS.register("move", leaks)
+GIVEN.register("move", given)
+QUALITIES.register("move", quality)
+SCORES.register("move", score)

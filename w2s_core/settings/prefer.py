@@ -20,6 +20,7 @@ from w2s_core.data.rows import Rows, Shown, each
 from w2s_core.data.sampling import Row
 from w2s_core.data.tokens import Tokens, tokenize
 from w2s_core.settings.kinds import TEXT_MODELS
+from w2s_core.settings.reports import GIVEN, QUALITIES, SCORES, class_given, class_quality, class_score
 from w2s_core.settings.setting import KINDS, LEAKS, SETTINGS, VIEWS, Reader, Setting, View
 
 if TYPE_CHECKING:
@@ -141,3 +142,6 @@ VIEWS.register(
     ),
 )
 LEAKS.register("prefer", leaks)
+GIVEN.register("prefer", class_given)
+QUALITIES.register("prefer", class_quality)
+SCORES.register("prefer", class_score)

@@ -25,6 +25,7 @@ from w2s_core.config import Frozen, Name
 from w2s_core.debate.debaters.debater import DEBATERS
 from w2s_core.debate.debaters.generated import Generated
 from w2s_core.debate.protocol import Protocol, Task, read_protocol, task_of
+from w2s_core.methods.classes import two
 from w2s_core.methods.ensembles import Mean
 from w2s_core.registry import unknown_name
 from w2s_core.stages import LABELLED
@@ -190,4 +191,4 @@ def _annotated(
     return cell.add("annotate", params, inputs, supervisor=spec.name, seed=seed)
 
 
-SUPERVISORS.register("debate", Supervisor(DebateSpec, build))
+SUPERVISORS.register("debate", Supervisor(DebateSpec, build, most_classes=two, reads_text=True))

@@ -63,4 +63,4 @@ def _answers(cell: Cell, spec: SimulatedSpec) -> dict[str, FromNode]:
     return {f"answers.{split}": given[split] for split in LABELLED}
 
 
-SUPERVISORS.register("simulated", Supervisor(SimulatedSpec, build, most_classes=two))
+SUPERVISORS.register("simulated", Supervisor(SimulatedSpec, build, most_classes=two, reads_text=True))

@@ -56,6 +56,8 @@ class Supervisor(NamedTuple):
     """Adds what it needs to a cell's graph."""
     most_classes: Callable[[Any], int | None] = any_number
     """Of datasets for which it is defined, of its specification; None: any number."""
+    reads_text: bool = False
+    """Whether examples have to be texts."""
     needs_classes: bool = True
     """Whether its labels are probabilities of classes; else they may be texts."""
 

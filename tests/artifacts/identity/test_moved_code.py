@@ -90,7 +90,8 @@ def move_a_function() -> Modules:
     modules["w2s_core.hashes"] += f"\n\nimport numpy\n\n\n{function.replace('np.', 'numpy.')}"
     return edited(
         modules, "settings.answers",
-        ("    harden,\n", ""), ("from w2s_core.metrics", "from w2s_core.hashes import harden\nfrom w2s_core.metrics"),
+        (", harden, of_truth", ", of_truth"),
+        ("from w2s_core.metrics", "from w2s_core.hashes import harden\nfrom w2s_core.metrics"),
     )  # fmt: skip
 
 
@@ -106,8 +107,8 @@ def split_a_file() -> Modules:
     modules |= {"w2s_core.metrics": rest, "w2s_core.ranks": head + function}
     modules = edited(modules, "data.leaks", ("from w2s_core.metrics import auroc", "from w2s_core.ranks import auroc"))
     return edited(
-        modules, "settings.answers",
-        ("    auroc,\n", ""),
+        modules, "settings.reports",
+        ("accuracy, auroc, brier", "accuracy, brier"),
         ("from w2s_core.metrics", "from w2s_core import ranks\nfrom w2s_core.metrics"),
         ("auroc(", "ranks.auroc("),
     )  # fmt: skip

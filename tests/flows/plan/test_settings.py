@@ -90,6 +90,7 @@ def test_what_is_defined_for_several_classes_is_planned_on_images() -> None:
 BUFFER = {"name": "b", "loss": {"loss": "logconf", "threshold": "buffer"}}
 SIMULATED = {"name": "s", "kind": "simulated", "accuracy": 0.75, "errors": "uniform"}
 CLIPPED = {"name": "c", "labels": [{"kind": "clip", "least": 0.2}]}
+DEBATE = {"name": "d", "kind": "debate", "judge": "offline-convnet", "debater": "offline"}
 BOOSTED = {"name": "b", "kind": "boosted", "model": "offline-convnet"}
 
 
@@ -99,6 +100,10 @@ BOOSTED = {"name": "b", "kind": "boosted", "model": "offline-convnet"}
         ({"methods": [BUFFER]}, r"^methods: 'b': its loss, as it stands, is for at most 2 classes, and cifar10 has 10"),
         ({"methods": [CLIPPED]}, r"^methods: 'c': clip, as it stands, is for at most 5 classes, and cifar10 has 10"),
         ({"supervisors": [SIMULATED]}, r"^supervisors: 's', as it stands, is for at most 2 classes"),
+        (
+            {"datasets": ["images"], "supervisors": [DEBATE]},
+            r"^supervisors: 'd', as it stands, is for at most 2 classes",
+        ),
         ({"supervisors": [BOOSTED]}, r"^supervisors: 'b', as it stands, is for at most 2 classes"),
         ({"methods": ["prompt"]}, r"^methods: 'prompt' asks a language model in words, and cifar10 shows images"),
         ({"methods": ["adapted"]}, r"^methods: 'adapted' adapts a language model to texts, and cifar10 shows images"),
