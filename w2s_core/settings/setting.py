@@ -1,7 +1,8 @@
 """What an example is: what its rows show, how they become a model's inputs, and what its logits are and mean.
 
-Stages, losses and scores know settings only as this. A setting is an entry in each of four registries, apart by who
-reads them, so that rewording a prompt or an audit trains nothing again. Letters: N examples, B of a portion, C classes.
+Stages, losses and scores know settings only as this. A setting is an entry in each of four registries here, and of
+three in ``reports``, apart by who reads them, so that rewording a prompt or an audit trains nothing again. Letters: N
+examples, B of a portion, C classes.
 """
 
 from __future__ import annotations
