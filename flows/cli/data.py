@@ -22,6 +22,7 @@ from flows.cli.app import (
     data_grid,
 )
 from flows.home import Home
+from flows.run.interrupts import INTERRUPTS
 from w2s_core.config import LARGEST
 from w2s_core.data.datasets import DATASETS, called
 
@@ -67,8 +68,10 @@ def audit(
     with_models = models is not None or config.source == "offline"
     try:
         audited = run_audits(config, home, with_models=with_models)
-    except KeyboardInterrupt:
-        complain("interrupted; finished audits stay, the same command does the others")
+    except BaseException:
+        # What an interrupt cuts short may fail in another way than by it.
+        if INTERRUPTS.exit_code is not None:
+            complain("interrupted; finished audits stay, the same command does the others")
         raise
     store = home.open_store()
     if audited.done:
