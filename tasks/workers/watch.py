@@ -52,10 +52,11 @@ class NodeWatch:
         n_devices: int = 1,
         kept: Kept | None = None,
     ) -> None:
-        self._digests = {name: entry["digest"] for name, entry in order["inputs"].items()}
+        self._digests: dict[str, str] = {}
         self._kept = kept
         self.keeps_tokens = kept is not None
         if kept is not None:
+            self._digests = {name: entry["digest"] for name, entry in order["inputs"].items()}
             kept.begin(self._digests.values())
         self.device = device
         self.n_devices = n_devices

@@ -206,7 +206,7 @@ def test_server_that_fails_in_the_middle_is_asked_for_the_rest_only(tmp_path: Pa
     """With the checkpoints of a home; nothing that was answered is asked for again."""
     rows, home, got = toy_rows(4), tmp_path / "home", []
     inputs = {"rows": write_rows(tmp_path / "rows.parquet", rows)}
-    order = {"node": "n" * 64, "key": "k" * 64, "name": "transcripts", "inputs": {}}
+    order = {"node": "n" * 64, "key": "k" * 64, "name": "transcripts"}
     is_broken = True
 
     def answer(request: dict[str, Any], n: int) -> tuple[int, dict[str, str], str]:
