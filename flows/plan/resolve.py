@@ -12,11 +12,10 @@ from flows.plan.build import DataSource, build_graph
 from flows.plan.cell import ModelSource
 from flows.plan.graph import Graph
 from flows.plan.grid import GridConfig, MethodConfig
-from flows.plan.learners import LEARNERS
 from flows.plan.probes import ProbeSpec
 from flows.plan.prompts import PromptSpec
-from flows.plan.suits import require_suited
-from flows.plan.supervisors.supervisor import SUPERVISORS, Spec
+from flows.plan.suits import require_no_classes, require_suited
+from flows.plan.supervisors.supervisor import Spec
 from w2s_core.config import GENERATED_CLASSES, AdaptConfig, ModelConfig
 from w2s_core.data.cards import other_classes
 from w2s_core.data.class_folders import classes_of_source, label_column
@@ -24,7 +23,7 @@ from w2s_core.data.datasets import DATASETS, Dataset
 from w2s_core.data.hub import CONVERTED, NotOnHubError, cached_file, resolve_hub
 from w2s_core.data.layouts import dataset_folder, folder_files
 from w2s_core.errors import DataError
-from w2s_core.methods.losses import LOSSES, OnLabels
+from w2s_core.methods.losses import LOSSES
 from w2s_core.methods.stopping import FINAL, STOPS
 from w2s_core.methods.treatments import TREATMENTS
 from w2s_core.models.catalog import LADDERS, MODELS
@@ -86,7 +85,7 @@ def resolve(config: GridConfig, revisions: Mapping[str, str], *, update: bool = 
     pairs = resolve_pairs(config, [model.name for model in models])
     data = {name: _data_source(config, name, recorded) for name in config.datasets}
     if texts := [name for name in config.datasets if DATASETS.get(name).form is not None]:
-        _refuse_classes(config, methods, pairs, texts[0])
+        require_no_classes(config, methods, pairs, texts[0])
     weights = {model.name: _model_source(model, recorded) for model in models}
     require_suited(config, models, methods, data)
     graph = build_graph(config, models, methods, pairs, data, weights)
@@ -110,37 +109,6 @@ def resolve_audits(config: GridConfig, revisions: Mapping[str, str], *, with_mod
     weights = {model.name: _model_source(model, recorded) for model in models}
     whole = build_graph(config, models, [], [], data, weights)
     return Graph({id: node for id, node in whole.nodes.items() if node.stage == "audit"})
-
-
-def _refuse_classes(
-    config: GridConfig, methods: list[MethodConfig], pairs: list[tuple[str, str]], dataset: str
-) -> None:
-    """Refuse what needs probabilities of classes; the answers of ``dataset`` are texts.
-
-    Raises:
-        UsageError: there is some.
-    """
-
-    def refuse(field: str, what: str) -> None:
-        raise UsageError(
-            f"{field}: {what} needs probabilities of classes, and the answers of {dataset!r} are texts; leave one of "
-            "them out"
-        )
-
-    for method in methods:
-        loss = method.loss
-        if LOSSES.get(loss.model_dump()["loss"]).needs == "probabilities":
-            refuse("methods", f"{method.name!r}: the loss {loss.model_dump()['loss']!r}")
-        if isinstance(loss, OnLabels) and loss.changes_labels:
-            refuse("methods", f"{method.name!r}: smoothing or balance_batch of its loss")
-        if method.labels:
-            refuse("methods", f"{method.name!r}: the label treatment {method.labels[0].model_dump()['kind']!r}")
-        if LEARNERS.get(method.learn.kind).needs_classes:
-            refuse("methods", f"{method.name!r}: the learner {method.learn.kind!r}")
-    used = {weak for weak, _ in pairs}
-    for spec in config.supervisors:
-        if spec.name in used and SUPERVISORS.get(spec.kind).needs_classes:
-            refuse("supervisors", f"{spec.name!r}, of the kind {spec.kind!r},")
 
 
 class Revisions:

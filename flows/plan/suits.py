@@ -13,8 +13,41 @@ from flows.plan.grid import GridConfig, MethodConfig
 from flows.plan.learners import LEARNERS
 from flows.plan.supervisors.supervisor import SUPERVISORS
 from w2s_core.config import ModelConfig
-from w2s_core.methods.losses import LOSSES
+from w2s_core.methods.losses import LOSSES, OnLabels
 from w2s_core.methods.treatments import TREATMENTS
+
+
+def require_no_classes(
+    config: GridConfig, methods: list[MethodConfig], pairs: list[tuple[str, str]], dataset: str
+) -> None:
+    """Refuse what needs probabilities of classes; the answers of ``dataset`` are texts.
+
+    Raises:
+        UsageError: there is some.
+    """
+
+    def refuse(field: str, what: str) -> None:
+        raise UsageError(
+            f"{field}: {what} needs probabilities of classes, and the answers of {dataset!r} are texts; leave one of "
+            "them out"
+        )
+
+    for method in methods:
+        loss = method.loss
+        if LOSSES.get(loss.model_dump()["loss"]).needs == "probabilities":
+            refuse("methods", f"{method.name!r}: the loss {loss.model_dump()['loss']!r}")
+        if isinstance(loss, OnLabels) and loss.changes_labels:
+            refuse("methods", f"{method.name!r}: smoothing or balance_batch of its loss")
+        if method.labels:
+            refuse("methods", f"{method.name!r}: the label treatment {method.labels[0].model_dump()['kind']!r}")
+        if LEARNERS.get(method.learn.kind).needs_classes:
+            refuse("methods", f"{method.name!r}: the learner {method.learn.kind!r}")
+    if config.salience:
+        refuse("salience", "it")
+    used = {weak for weak, _ in pairs}
+    for spec in config.supervisors:
+        if spec.name in used and SUPERVISORS.get(spec.kind).needs_classes:
+            refuse("supervisors", f"{spec.name!r}, of the kind {spec.kind!r},")
 
 
 def require_suited(

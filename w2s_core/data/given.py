@@ -51,8 +51,9 @@ def read_given_classes(path: Path, ids: Mapping[str, list[str]], n_classes: int)
     given = table["id"].cast(pa.string()).to_pylist()
     try:
         probs = _of_classes(path, table, given, n_classes)
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{path}: {error}; class is a number from 0 to {n_classes - 1}") from None
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:  # the latter of text, where a list is wanted
+        wanted = f"class is a number from 0 to {n_classes - 1}, and probs a list, which Parquet alone has"
+        raise DataError(f"{path}: {error}; {wanted}") from None
     by_id = _by_id(path, given, list(probs), ids)
     return {split: np.array([by_id[id] for id in of], np.float64) for split, of in ids.items()}
 

@@ -84,8 +84,8 @@ def transcripts(params: dict[str, Any], inputs: dict[str, Path], out: Path, watc
                 if watch.checkpoints and watch.checkpoints.is_due():
                     keep()
                 watch.progress(n_said, len(rows) * n_turns, "turns")
-        except Exception:
-            keep()  # what was said may have been paid for
+        except BaseException:
+            keep()  # however it ends: what was said may have been paid for
             raise
     table = [
         {"id": id, "seed": seed, "turn": turn, **one} for row, id in enumerate(rows.ids)

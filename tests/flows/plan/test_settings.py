@@ -171,3 +171,9 @@ def test_no_setting_is_known_by_name_above_the_science() -> None:
         if f'"{name}"' in (text := file.read_text(encoding="utf-8")) or f"settings.{name}" in text
     ]
     assert named == []
+
+
+def test_salience_is_refused_where_answers_are_texts() -> None:
+    grid = {"datasets": ["arithmetic"], "models": "offline", "methods": ["xent"], "seeds": [0], "salience": True}
+    with pytest.raises(UsageError, match=r"^salience: it needs probabilities of classes.*'arithmetic'"):
+        resolve(parse_grid(grid, "test"), {})

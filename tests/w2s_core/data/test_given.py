@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from w2s_core.data.given import read_given
+from w2s_core.data.given import read_given, read_given_classes
 from w2s_core.errors import DataError
 
 IDS = {"train": ["007", "b"], "test": ["c"]}
@@ -70,3 +70,9 @@ def test_what_is_no_file_of_labels_is_one_line(name: str, content: str, line: st
         read_given(tmp_path / name, IDS)
 
     assert "\n" not in str(refusal.value)
+
+
+def test_lists_of_probabilities_in_csv_are_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text('id,probs\na,"[0.2, 0.3, 0.5]"\n')
+    with pytest.raises(DataError, match="probs a list, which Parquet alone has"):
+        read_given_classes(tmp_path / "labels.csv", {"test": ["a"]}, 3)
