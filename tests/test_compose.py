@@ -97,8 +97,8 @@ def test_compose_splits_a_grid_over_its_workers_and_each_node_runs_once(services
     assert [child["name"] for child in children] == sorted(f"split {dataset}" for dataset in DATASETS)
     assert {child["state"]["message"] for child in children} == {f"{N_PER_DATASET} stages ran, 2 reused"}
     artifacts = services.artifacts(id)
-    assert sorted(row["dataset"] for row in json.loads(artifacts["pgr"])) == sorted(DATASETS)
-    assert artifacts["progress"] == 100
+    assert sorted(row["dataset"] for row in json.loads(artifacts["split-pgr"])) == sorted(DATASETS)
+    assert artifacts["split-progress"] == 100
 
     by_workers = [services.executed_by(worker) for worker in services.instances("worker")]
     made = sum(by_workers, services.executed_by("grids"))
