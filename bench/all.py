@@ -4,7 +4,7 @@ Contenders alternate and repeat, and are compared round by round (``rounds.py``)
 is that of rates measured just before. Rounds are as many as fit into the time, two at least. The last line has the
 ratios and how much of that rate this engine reached. Details, more seeds and real rows: the script of each part.
 
-    python bench/all.py [--quick] [--minutes 20]
+    python bench/all.py [--quick] [--minutes 20] [--data FOLDER]
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a tiny model and a small plan: whether it works at all")
     parser.add_argument("--minutes", type=float, default=20.0, help="how long it may take, on two cores")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--data", type=Path, help="folder of real rows; default: rows of the generated world")
     args = parser.parse_args()
     logging.disable_progress_bar()
     extent = QUICK if args.quick else FULL
@@ -82,7 +83,7 @@ def main() -> None:
             contests = [c for c in train.contests(subject, rates, args.device) if c[0] in train.CONTENDERS][:3]
             results = train.measure(
                 subject, folder / "train" / subject.name, contests, rounds(most, share * seconds), args.device,
-                reference_steps=reference_steps,
+                data=args.data, reference_steps=reference_steps,
             )  # fmt: skip
             print(train.table(subject.name, results, rates), flush=True)
             of_rate = train.share(contests[0][0], results[contests[0]], rates[contests[0][1]])
@@ -90,7 +91,7 @@ def main() -> None:
         predicting = SUBJECTS[extent.predicts]
         runs = inference.measure(
             predicting, folder / "predict", extent.n_rows, matrix_rates(args.device),
-            rounds(most, PREDICTION_SHARE * seconds), args.device,
+            rounds(most, PREDICTION_SHARE * seconds), args.device, args.data,
         )  # fmt: skip
         print("\n" + inference.table(predicting.name, runs) + "\n", flush=True)
         said.append(f"prediction {inference.ratios(runs)}")

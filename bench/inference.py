@@ -100,7 +100,9 @@ def make_mixed_rows(folder: Path, subject: Subject, n_rows: int, data: Path | No
     parts = []
     for dataset in ("sst2", "boolq") if data else ("sst2",):
         (folder / dataset).mkdir(parents=True)
-        one = dataclasses.replace(subject, dataset=dataset, n_train=n_rows // 2 if data else n_rows, n_validation=2)
+        one = dataclasses.replace(
+            subject, dataset=dataset, n_train=n_rows // 2 if data else n_rows, n_validation=2, n_joined=1
+        )
         make_rows(folder / dataset, one, data)
         names = ("weak_train", "transfer_train") if data else ("weak_train",)
         parts += [pq.read_table(folder / dataset / f"{name}.parquet") for name in names]

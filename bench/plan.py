@@ -109,7 +109,7 @@ def write_down(folder: Path) -> None:
 
     session = Session.open(load_grid(str(folder / "bench.toml"), {}), Home(folder / "home"))
 
-    def land(*_: object) -> None:
+    def land(*_: object, **__: object) -> None:
         with duckdb.connect(session.home.results) as connection:
             run = session.grids.runs(session.config.name)[-1].id
             connection.execute("CREATE TABLE grids AS SELECT ? AS run", [run])

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
@@ -45,6 +47,8 @@ class Subject:
     epochs: int = 2
     batch_size: int = 32
     n_validation: int = 1_000
+    n_joined: int = 1
+    """How many passages a generated row has in the place of one, so that it is about as long as a real row."""
     devices: tuple[str, ...] = ("cpu", "cuda")
     """Where it is measured, if nothing else is asked for."""
     is_bf16: bool = True
@@ -93,9 +97,9 @@ SUBJECTS = {
         Subject("quick", random_gpt2(2, 64, 2), "sst2", 320, 1.5e-3, 64, n_validation=50, is_bf16=False, is_quick=True),
         Subject("tiny", offline, "sst2", 1_600, 1.5e-3, 64, is_bf16=False),
         Subject("encoder-short", encoder, "sst2", 1_280, 1e-4, 128),
-        Subject("encoder-long", encoder, "boolq", 640, 1e-4, 256),
-        Subject("gpt2-124m", random_gpt2(12, 768, 12), "boolq", 128, 5e-5, 256, n_validation=100),
-        Subject("gpt2-1.3b", random_gpt2(24, 2_048, 32), "boolq", 640, 1e-5, 512, devices=("cuda",)),
+        Subject("encoder-long", encoder, "boolq", 640, 1e-4, 256, n_joined=5),
+        Subject("gpt2-124m", random_gpt2(12, 768, 12), "boolq", 128, 5e-5, 256, n_validation=100, n_joined=5),
+        Subject("gpt2-1.3b", random_gpt2(24, 2_048, 32), "boolq", 640, 1e-5, 512, n_joined=5, devices=("cuda",)),
     )
 }
 
@@ -121,6 +125,17 @@ def make_rows(folder: Path, subject: Subject, data: Path | None) -> None:
         "data": config.model_dump(),
     }
     prepare(params, inputs, folder, Silent())
+    if data is None and subject.n_joined > 1:
+        for split in ("weak_train", "validation"):
+            _join_texts(folder / f"{split}.parquet", subject.n_joined)
+
+
+def _join_texts(path: Path, n: int) -> None:
+    """Give each row the passages of the rows that follow it, too, ``n`` in all."""
+    rows = pq.read_table(path)
+    texts = rows["passage"].to_pylist()
+    joined = [" ".join((texts[i:] + texts)[:n]) for i in range(len(texts))]
+    pq.write_table(rows.set_column(rows.schema.get_field_index("passage"), "passage", pa.array(joined)), path)
 
 
 def model_params(subject: Subject, folder: Path, **changes: Any) -> dict[str, Any]:
