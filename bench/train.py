@@ -12,6 +12,7 @@ by seed, and are compared round by round (``rounds.py``). Progress goes to stder
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import json
 import statistics
@@ -42,6 +43,9 @@ def main() -> None:
     parser.add_argument("--subjects", nargs="+", choices=SUBJECTS, metavar="NAME", help=", ".join(SUBJECTS))
     parser.add_argument("--data", type=Path, help="folder of real rows; default: rows of the generated world")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--n-train", type=int, help="rows, in the place of each subject's")
+    parser.add_argument("--epochs", type=int, help="in the place of each subject's")
+    parser.add_argument("--reference-steps", type=int, help="of the reference; default: as many as of the others")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=("cpu", "cuda"))
     parser.add_argument("--profile", action="store_true", help="print the top operators of this engine instead")
     parser.add_argument("--json", type=Path, help="where to write everything that was measured")
@@ -52,7 +56,9 @@ def main() -> None:
     print(f"{machine(args.device)}; {told_rates(rates)}")
     found: dict[str, Results] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for subject in [SUBJECTS[name] for name in (["quick"] if args.quick else names)]:
+        changes = {name: value for name in ("n_train", "epochs") if (value := getattr(args, name)) is not None}
+        for name in ["quick"] if args.quick else names:
+            subject = dataclasses.replace(SUBJECTS[name], **changes)
             plan = contests(subject, rates, args.device)
             place = Path(folder) / subject.name
             if args.profile:
@@ -60,7 +66,9 @@ def main() -> None:
                 print(f"{subject.name}, {precision}\n{profiled(subject, place, precision, args.device, args.data)}")
                 continue
             seeds = range(1 if args.quick else args.seeds)
-            found[subject.name] = measure(subject, place, plan, seeds, args.device, data=args.data)
+            found[subject.name] = measure(
+                subject, place, plan, seeds, args.device, data=args.data, reference_steps=args.reference_steps
+            )
             print("\n" + table(subject.name, found[subject.name], rates), flush=True)
     if args.json:
         about = {"machine": machine(args.device), "rates": rates, "args": {k: str(v) for k, v in vars(args).items()}}

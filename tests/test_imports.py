@@ -39,6 +39,7 @@ LAZY = {
     ("w2s_core/data/moves.py", "chess"),
     ("w2s_core/rules.py", "chess"),
     ("w2s_core/offline/moves.py", "chess"),
+    ("w2s_core/offline/positions.py", "chess"),
     ("w2s_core/methods/topology.py", "networkx"),
     ("w2s_core/training/optimizers.py", "bitsandbytes"),
     ("tasks/clusters/on_dask.py", "dask"),

@@ -70,8 +70,11 @@ class SizeConfig(Frozen):
 
 
 class PretrainConfig(Frozen):
-    """How a model of the offline ladder is pretrained on the corpus of the grid's world."""
+    """How a model of an offline ladder is pretrained on a generated corpus."""
 
+    corpus: Literal["words", "positions"] = Field(
+        "words", description="Texts of the grid's world, or positions of generated chess games with a move."
+    )
     size: SizeConfig
     n_words: int | None = Field(None, ge=2, description="The most frequent words of the world, which it knows; or all.")
     n_tokens: int = Field(1_000_000, ge=1_000, description="Corpus tokens, seen once.")

@@ -228,6 +228,7 @@ STAGES: dict[str, Stage] = {
 }
 
 ADDED: dict[str, dict[str, Any]] = {
+    "pretrain": {"corpus": "words"},
     **{
         stage: {
             "training.optimizer": "adamw",
@@ -261,7 +262,8 @@ ADDED: dict[str, dict[str, Any]] = {
     "features": {"layer": "last", "n_classes": 2},
     **{stage: {"n_classes": 2} for stage in ("bag", "boost", "salience")},
     "treat": {"treatment.at": "half", "setting": "classify", "n_classes": 2},
-    **{stage: {"data.n_parts": 1, "setting": "classify", "n_classes": 2} for stage in ("prepare", "audit")},
+    "prepare": {"data.n_parts": 1, "setting": "classify", "n_classes": 2},
+    "audit": {"data.n_parts": 1, "setting": "classify", "n_classes": 2, "corpus": ["words"]},
 }
 """Per stage, dotted parameter added after the first release to the value it stood for before it existed.
 

@@ -125,11 +125,15 @@ def add_audit(graph: Graph, config: GridConfig, prepared: Node, models: list[tup
                 "hub": source.hub,
                 "n_words": None if pretrain is None else pretrain.n_words,
                 "world": None if pretrain is None else config.world.model_dump(),
+                # As a default it is of no key: it came later.
+                **({} if pretrain is None else pretrain.model_dump(include={"corpus"}, exclude_defaults=True)),
             }
         )
         if source.folder is not None:
             inputs[f"tokenizer.{model.name}"] = FromPath(source.folder)
-    return graph.add("audit", {**prepared.params, "tokenizers": tokenizers}, inputs, dict(prepared.labels))
+    corpora = sorted({"words", *(spec["corpus"] for spec in tokenizers if "corpus" in spec)})
+    params = {**prepared.params, "tokenizers": tokenizers, "corpus": corpora}
+    return graph.add("audit", params, inputs, dict(prepared.labels))
 
 
 def _add_pairs(cell: Cell, config: GridConfig, pairs: list[tuple[str, str]], methods: list[MethodConfig]) -> None:

@@ -50,7 +50,7 @@ def audit(params: Mapping[str, Any], inputs: Mapping[str, Path], out: Path, watc
 
     Args:
         params: those of ``prepare``, and ``tokenizers``: for each its ``name``, its ``max_length``, and where it is
-            from (``kind`` with ``hub``, or ``n_words`` and ``world``).
+            from (``kind`` with ``hub``, or ``n_words``, ``world`` and ``corpus``); ``corpus``: all that these name.
         inputs: those of ``prepare``, and ``tokenizer.<name>`` for each that is in a folder.
         out: gets ``checks.parquet``.
         watch: hears of every part that is finished.
@@ -211,9 +211,11 @@ def token_checks(
 
 def _tokenizer(spec: Mapping[str, Any], inputs: Mapping[str, Path]) -> PreTrainedTokenizerBase:
     if spec["kind"] == "offline":
-        from w2s_core.offline.world import build_tokenizer, build_world
+        from w2s_core.offline.corpora import CORPORA
+        from w2s_core.offline.world import build_world
 
-        return build_tokenizer(build_world(WorldConfig(**spec["world"])), spec["n_words"], spec["max_length"])
+        corpus = CORPORA.get(spec.get("corpus", "words"))
+        return corpus.tokenizer(build_world(WorldConfig(**spec["world"])), spec["n_words"], spec["max_length"])
     from w2s_core.models.pretrained import read_tokenizer
 
     if spec["kind"] == "folder":

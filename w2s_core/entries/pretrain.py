@@ -1,6 +1,6 @@
-"""The stage ``pretrain``: a small GPT-2 trained from scratch on one pass of the world's corpus.
+"""The stage ``pretrain``: a small GPT-2 trained from scratch on one pass of a corpus that is generated.
 
-It makes the models of the offline ladder; finetuning them, like any other model, is in ``trainings``.
+It makes the models of the offline ladders; finetuning them, like any other model, is in ``trainings``.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from w2s_core.config import PretrainConfig, WorldConfig
-from w2s_core.offline.world import World, build_tokenizer, build_world, corpus
-from w2s_core.training.language import train_language_model
+from w2s_core.offline.corpora import CORPORA
+from w2s_core.offline.world import build_world
+from w2s_core.training.language import UNCOUNTED, train_language_model
 from w2s_core.watch import Watch
 
 if TYPE_CHECKING:
@@ -34,28 +35,18 @@ def pretrain(params: Mapping[str, Any], inputs: Mapping[str, Path], out: Path, w
     """
     world = build_world(WorldConfig(**params["world"]))
     config = PretrainConfig(**{name: value for name, value in params.items() if name != "world"})
-    tokenizer = build_tokenizer(world, config.n_words, config.sequence_length)
-    batches = token_batches(world, config, tokenizer)  # [S, B, T]
+    corpus = CORPORA.get(config.corpus)
+    tokenizer = corpus.tokenizer(world, config.n_words, config.sequence_length)
+    batches, asks = corpus.lines(world, config, tokenizer)
+    wanted = None if asks is None else batches.where(asks, UNCOUNTED)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = _build(config, tokenizer).to(watch.device)
-    loss = train_language_model(model, batches, config.lr, watch)
+    loss = train_language_model(model, batches, config.lr, watch, wanted)
     model.save_pretrained(out / "model")
     tokenizer.save_pretrained(out / "model")
     n_parameters = sum(p.numel() for p in model.parameters())
     return {"loss": loss, "n_parameters": n_parameters, "n_steps": len(batches)}
-
-
-def token_batches(world: World, config: PretrainConfig, tokenizer: PreTrainedTokenizerFast) -> torch.Tensor:
-    """The corpus as S batches of B sequences of T tokens, cut without regard to documents; [S, B, T] int64."""
-    n_steps = max(1, config.n_tokens // (config.batch_size * config.sequence_length))
-    n_tokens = n_steps * config.batch_size * config.sequence_length
-    tokens: list[int] = []
-    for document in corpus(world, config.seed):
-        tokens += tokenizer(document)["input_ids"] + [tokenizer.eos_token_id]
-        if len(tokens) >= n_tokens:
-            break
-    return torch.tensor(tokens[:n_tokens]).view(n_steps, config.batch_size, config.sequence_length)
 
 
 def _build(config: PretrainConfig, tokenizer: PreTrainedTokenizerFast) -> GPT2LMHeadModel:

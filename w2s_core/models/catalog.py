@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from w2s_core.config import ImagePretrainConfig, ModelConfig, PretrainConfig, SizeConfig
 
+LONGEST_POSITION = 104
+"""Tokens of a position, letter by letter, and of the longest answer."""
+
 
 def _offline(name: str, shape: tuple[int, int, int], n_words: int | None, n_tokens: int, lr: float) -> ModelConfig:
     n_layers, width, n_heads = shape
     size = SizeConfig(n_layers=n_layers, width=width, n_heads=n_heads)
     pretrain = PretrainConfig(size=size, n_words=n_words, n_tokens=n_tokens)
+    return ModelConfig(name=name, pretrain=pretrain, lr=lr, max_length=pretrain.sequence_length)
+
+
+def _chess(name: str, shape: tuple[int, int, int], n_tokens: int, lr: float) -> ModelConfig:
+    n_layers, width, n_heads = shape
+    size = SizeConfig(n_layers=n_layers, width=width, n_heads=n_heads)
+    pretrain = PretrainConfig(
+        corpus="positions", size=size, n_tokens=n_tokens, lr=2e-3, batch_size=32, sequence_length=LONGEST_POSITION
+    )
     return ModelConfig(name=name, pretrain=pretrain, lr=lr, max_length=pretrain.sequence_length)
 
 
@@ -29,6 +41,10 @@ MODELS: dict[str, ModelConfig] = {
         _offline("offline-s", (2, 24, 2), 300, 1_300_000, lr=2e-3),
         _offline("offline-m", (2, 32, 2), 720, 1_000_000, lr=2e-3),
         _offline("offline-l", (2, 64, 4), None, 1_000_000, lr=1.5e-3),
+        # Of boards and moves; minutes to pretrain.
+        _chess("chess-s", (2, 32, 2), 4_000_000, lr=1e-3),
+        _chess("chess-m", (3, 64, 4), 8_000_000, lr=1e-3),
+        _chess("chess-l", (4, 128, 4), 16_000_000, lr=5e-4),
         # The first knows nothing before it is finetuned, the second what it saw without labels.
         _images("offline-convnet", (8, 16), (1, 1), 0, lr=1e-2),
         _images("offline-convnext", (32, 64), (1, 2), 300, lr=3e-3),
@@ -50,6 +66,7 @@ MODELS: dict[str, ModelConfig] = {
 
 LADDERS: dict[str, tuple[str, ...]] = {
     "offline": ("offline-xs", "offline-s", "offline-m", "offline-l"),
+    "offline-chess": ("chess-s", "chess-m", "chess-l"),
     "offline-images": ("offline-convnet", "offline-convnext"),
     "gpt2": ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl"),
     "pythia": ("pythia-160m", "pythia-410m", "pythia-1b", "pythia-1.4b", "pythia-2.8b"),

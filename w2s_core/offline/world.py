@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 PAD, UNK, EOS = "<pad>", "<unk>", "<eos>"
+"""Of every tokenizer that is made here."""
 
 FORMS = ("{} . {} {mark}", "q : {} ? a : {} {mark}", "{} . q : {} {mark}")
 """What a pair of texts looks like in the corpus: prose, an answer to a question, a question about a text."""

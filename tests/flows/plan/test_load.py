@@ -50,7 +50,10 @@ def test_unknown_model_gets_the_nearest_names() -> None:
 
 
 def test_unknown_ladder_gets_the_nearest_name() -> None:
-    assert refusal(models="offlin") == "models: unknown ladder 'offlin'; did you mean offline or offline-images?"
+    assert (
+        refusal(models="offlin")
+        == "models: unknown ladder 'offlin'; did you mean offline or offline-chess or offline-images?"
+    )
 
 
 def test_unknown_method_gets_the_nearest_name() -> None:

@@ -13,8 +13,9 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from w2s_core.config import PretrainConfig, SizeConfig, WorldConfig
-from w2s_core.entries.pretrain import pretrain, token_batches
+from w2s_core.entries.pretrain import pretrain
 from w2s_core.errors import TrainingError
+from w2s_core.offline.corpora import CORPORA
 from w2s_core.offline.world import build_tokenizer, build_world, corpus
 from w2s_core.watch import Checkpoint, Silent
 
@@ -127,7 +128,8 @@ def test_the_tokens_are_the_corpus_in_order() -> None:
     world = build_world(WORLD)
     tokenizer = build_tokenizer(world, None, 16)
     document = next(corpus(world, CONFIG.seed))
-    batches = token_batches(world, CONFIG, tokenizer)
+    batches, asks = CORPORA.get("words").lines(world, CONFIG, tokenizer)
+    assert asks is None
     assert batches.shape == (62, 8, 16)
     assert tokenizer.decode(list(itertools.chain(*batches[0].tolist()))).startswith(document + " <eos>")
 

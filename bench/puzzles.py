@@ -1,0 +1,99 @@
+"""Chess: real puzzles, models pretrained on positions of generated games, and supervisors that are a chess engine.
+
+As Burns et al. 2023, section 4.1, in small: students learn the first moves that Stockfish finds at three strengths, or
+that smaller models find. Labels the rows, runs the grid in a home of its own under FOLDER, and prints in Markdown, for
+each pair: accuracies with intervals, PGR, the share of legal moves, and what the student answers before any training.
+
+    python bench/puzzles.py ROWS FOLDER [--seeds 3] [--rows 700] [--engine /usr/games/stockfish]
+
+where ROWS holds lichess_puzzles/{train,test}.parquet in the Hub's columns. Needs the extra ``chess``. What is there
+already is not made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import tomli_w
+from stockfish_labels import ENGINE
+
+STRENGTHS = {
+    "skill-0": ["--skill", "0", "--depth", "5"],
+    "one-node": ["--nodes", "1"],
+    "depth-8": ["--depth", "8"],
+}
+"""Supervisor to what its engine is told, weakest first."""
+
+LADDER = ("chess-s", "chess-m", "chess-l")
+
+TABLE = """
+    SELECT
+        weak, strong, any_value(n_seeds) AS seeds,
+        any_value(weak_accuracy) FILTER (method = 'xent') AS weak_accuracy,
+        any_value(transfer_accuracy) FILTER (method = 'xent') AS transfer,
+        any_value(ceiling_accuracy) FILTER (method = 'xent') AS ceiling,
+        any_value(pgr) FILTER (method = 'xent') AS pgr,
+        any_value(pgr_low) FILTER (method = 'xent') AS low,
+        any_value(pgr_high) FILTER (method = 'xent') AS high,
+        any_value(flag) FILTER (method = 'xent') AS flag,
+        any_value(transfer_accuracy) FILTER (method = 'zero_shot') AS zero_shot
+    FROM pgr_by_pair WHERE grid = 'puzzles'
+    GROUP BY weak, strong ORDER BY min(position)
+"""
+
+
+def main() -> None:
+    """See the first lines of the file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rows", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--n-train", type=int, default=700, help="of both halves together")
+    parser.add_argument("--engine", default=ENGINE)
+    given = parser.parse_args()
+    given.folder.mkdir(parents=True, exist_ok=True)
+    home = given.folder / "home"
+    grid = {
+        "name": "puzzles",
+        "datasets": ["lichess_puzzles"],
+        "source": str(given.rows.absolute()),
+        "models": "offline-chess",
+        "methods": ["xent", "zero_shot"],
+        "seeds": list(range(given.seeds)),
+        "data": {"n_train": given.n_train, "n_validation": 80, "n_test": 300, "allow_fewer": True},
+        "training": {"epochs": 5, "warmup_frac": 0.1},
+    }
+    path = given.folder / "puzzles.toml"
+    path.write_text(tomli_w.dumps(grid), encoding="utf-8")
+    rows = given.folder / "rows.csv"
+    w2s(home, "show", "lichess_puzzles", "--ids", "--grid", str(path), "--output", str(rows))
+    supervisors = []
+    for name, strength in STRENGTHS.items():
+        labels = given.folder.absolute() / f"{name}.csv"
+        # Labels of a skill below 20 are others each time: the file is what the keys know.
+        if not labels.exists():
+            script = Path(__file__).with_name("stockfish_labels.py")
+            command = [sys.executable, script, rows, labels, "--engine", given.engine, *strength]
+            subprocess.run(command, check=True)
+        supervisors.append({"name": name, "kind": "labels", "path": str(labels)})
+    pairs = [[weak, strong] for weak in STRENGTHS for strong in LADDER]
+    pairs += [[weak, strong] for i, weak in enumerate(LADDER) for strong in LADDER[i + 1 :]]
+    path.write_text(tomli_w.dumps({**grid, "supervisors": supervisors, "pairs": pairs}), encoding="utf-8")
+    w2s(home, "run", str(path))
+    with duckdb.connect(home / "results.duckdb", read_only=True) as results:
+        print(results.sql(TABLE))
+
+
+def w2s(home: Path, *arguments: str) -> None:
+    """Run the command line in a home."""
+    command = [Path(sys.executable).with_name("w2s"), *arguments]
+    subprocess.run(command, env={**os.environ, "W2S_HOME": str(home)}, check=True)
+
+
+if __name__ == "__main__":
+    main()
