@@ -198,6 +198,7 @@ def run(folder: Path, dataset: str, files: dict[str, list[dict[str, Any]]], **pa
         "data_seed": 0,
         "data": data.model_dump(),
         "tokenizers": [],
+        "corpus": ["words"],
         **params,
     }
     return audit(params, inputs, folder, Silent())
@@ -291,7 +292,7 @@ def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_audit_depends_on_the_formatter_of_its_own_dataset_alone() -> None:
-    params = {"setting": "classify", "dataset": "sst2", "source": {"kind": "folder"}}
+    params = {"setting": "classify", "dataset": "sst2", "source": {"kind": "folder"}, "corpus": ["words"]}
     reached = " ".join(fingerprint(Sources.on_disk("w2s_core"), "w2s_core.entries.audit:audit", params).parts)
     assert "w2s_core.data.nlp.texts:_sst2" in reached
     assert "w2s_core.data.leaks:FEATURES" in reached

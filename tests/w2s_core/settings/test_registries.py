@@ -10,7 +10,7 @@ from artifacts.identity.fingerprint import Sources, fingerprint
 def reached(entry: str, setting: str) -> set[str]:
     params = {
         "setting": setting, "dataset": "sst2", "source": {"kind": "offline"}, "loss": {"loss": "xent"},
-        "form": "number", "stop": [{"rule": "final"}], "training": {"optimizer": "adamw"},
+        "form": "number", "corpus": ["words"], "stop": [{"rule": "final"}], "training": {"optimizer": "adamw"},
     }  # fmt: skip
     return set(fingerprint(Sources.on_disk("w2s_core"), f"w2s_core.entries.{entry}", params).parts)
 
