@@ -198,7 +198,9 @@ def grids(
     from flows.report.status import print_grids
 
     if drop is not None:
-        Grids(Home.from_environment().open_store()).drop(drop)
+        home = Home.from_environment()
+        Grids(home.open_store()).drop(drop)
+        home.report(drop).unlink(missing_ok=True)  # the server lists what is there
         console.print(f"dropped {drop}; `w2s store gc --dry-run` shows what that frees", highlight=False)
         return
     print_grids(console, Home.from_environment(), preset_names())

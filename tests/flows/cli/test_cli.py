@@ -141,9 +141,12 @@ def test_changed_file_is_said_by_plan_and_its_version_listed(
     assert "toy@1" not in run(capsys, "grids")[1]
 
 
-def test_dropped_grid_frees_its_artifacts(done: Session, capsys: pytest.CaptureFixture[str]) -> None:
+def test_dropped_grid_frees_its_artifacts_and_has_no_page(done: Session, capsys: pytest.CaptureFixture[str]) -> None:
     assert "freed 0 bytes" in run(capsys, "store", "gc")[1]
+    run(capsys, "report", "toy")
+    assert done.home.report("toy").exists()
     run(capsys, "grids", "--drop", "toy")
+    assert not done.home.report("toy").exists()
 
     _, output = run(capsys, "store", "gc")
 
