@@ -40,25 +40,24 @@ SIZES = range(1, 7)
 
 
 class Row(NamedTuple):
-    """A row of the table: a pair's supervisor and method here, and its method in the table ``published``."""
+    """A row of the table: a pair's supervisor and method, here and in the table ``published``."""
 
     title: str
     supervisor: str | None
     """None: the plain judge."""
     method: str
-    published: str | None
 
 
 ROWS = (
-    Row("finetune", None, "xent", "xent"),
-    Row("confidence", None, "logconf", "logconf"),
-    Row("product", None, "product", "product"),
-    Row("debate ensemble", "debate-ensemble", "xent", "debate_ensemble"),
-    Row("consultancy", "consultancy", "xent", "consultancy"),
-    Row("market-making", "market-making", "xent", "market_making"),
-    Row("single, with debate", "single", "xent", "single_debate"),
-    Row("finetune ensemble", "finetune-ensemble", "xent", "finetune_ensemble"),
-    Row("unrelated transcripts", "unrelated", "xent", None),
+    Row("finetune", None, "xent"),
+    Row("confidence", None, "logconf"),
+    Row("product", None, "product"),
+    Row("debate ensemble", "debate-ensemble", "xent"),
+    Row("consultancy", "consultancy", "xent"),
+    Row("market-making", "market-making", "xent"),
+    Row("single, with debate", "single", "xent"),
+    Row("finetune ensemble", "finetune-ensemble", "xent"),
+    Row("unrelated transcripts", "unrelated", "xent"),
 )
 FINETUNE = ROWS[0].title
 
@@ -162,12 +161,13 @@ class Table:
         mean, low, high = self._db.execute(OVER_ALL, asked).fetchone() or (None, None, None)
         return mean, low, high
 
-    def published(self, dataset: str, method: str | None) -> str:
+    def published(self, dataset: str, row: Row) -> str:
         """Accuracy and PGR, if there are such numbers."""
         values = dict(
             self._db.execute(
-                "SELECT metric, value FROM published WHERE source LIKE ? AND dataset = ? AND method = ?",
-                [PAPER, dataset, method],
+                "SELECT metric, value FROM published "
+                "WHERE source LIKE ? AND dataset = ? AND supervisor IS NOT DISTINCT FROM ? AND method = ?",
+                [PAPER, dataset, row.supervisor, row.method],
             ).fetchall()
         )
         return f"{values['accuracy']:.3f} / {values['pgr']:.2f}" if {"accuracy", "pgr"} <= values.keys() else ""
@@ -198,7 +198,7 @@ def print_table(table: Table, dataset: str, rows: Sequence[Row]) -> None:
         shown = ["", ""] if row.title == FINETUNE or less is None else [interval(less[0], 3), interval(less[1], 2)]
         flag = f" ({pair['flag']})" if pair["flag"] else ""
         numbers = [number(pair["supervisor_acc"], 3), f"{pair['transfer_acc']:.3f}", number(pair["pgr"], 2) + flag]
-        print(f"| {' | '.join([row.title, *numbers, *shown, table.published(dataset, row.published)])} |")
+        print(f"| {' | '.join([row.title, *numbers, *shown, table.published(dataset, row)])} |")
     print(f"| ceiling | | {first['ceiling_acc']:.3f} | 1 | | | |", flush=True)
 
 

@@ -106,6 +106,24 @@ def test_browser_runs_the_quick_grid_from_its_form_and_shows_its_pgr(page: Page,
     shown = [row.split()[:4] for row in rows[1:]]
     shows_figures(page, up)
     assert shown == [[dataset, "s", "m", method] for dataset in ("sciq", "boolq") for method in ("xent", "logconf")]
+    leads_to_its_run(page, up)
+
+
+def leads_to_its_run(page: Page, up: Up) -> None:
+    """A pair on the page of the results has a link to the flow run that made it."""
+    browser = page.context.browser
+    assert browser is not None
+    name, _, password = (up.home / "prefect" / "auth").read_text().strip().partition(":")
+    context = browser.new_context(http_credentials={"username": name, "password": password})
+    page = context.new_page()
+    log_in(page, up)
+    page.goto(f"{up.url}/report/{GRID}")
+    page.locator("figure[data-chart=heatmap] [aria-roledescription='text mark']").first.click()
+    page.locator("#pair a").first.click()
+    page.get_by_text("Finished in state Completed").first.wait_for()
+    assert "/runs/flow-run/" in page.url
+    picture(page, "run-of-a-pair")
+    context.close()
 
 
 def submit(page: Page) -> dict[str, Any]:

@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from artifacts.results.build import build
+from artifacts.results.comparisons import compare
+from artifacts.results.query import pgr_table, run_query
 from flows.home import Home, output_kinds
 from flows.report.page.page import write_page
 from tests.test_browser import BROWSERS, FLAGS, picture
-from tests.toy_grid import ToyGrid, rights
+from tests.toy_grid import FLOW_RUN, ToyGrid, rights
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 pytestmark = pytest.mark.slow
 
-DATASETS = tuple(f"set{index}" for index in range(22))
+DATASETS = (*(f"set{index}" for index in range(21)), "boolq")
+"""Of the last one, numbers are published."""
 MODELS = ("a", "b", "c", "d", "e")
 METHODS = ("xent", "logconf")
 
+SERVED = "http://localhost:1/report/toy"
+"""Where a server would have the page; there is none."""
+
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of 22 datasets, ten pairs and two methods, of which one is better by another amount in each."""
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """Results of 22 datasets, ten pairs and two methods, of which one is better by another amount in each."""
     home = Home(tmp_path_factory.mktemp("home"))
     grid = ToyGrid(home.root)
     for place, dataset in enumerate(DATASETS):
@@ -39,6 +46,11 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 grid.pair(*right, names=(MODELS[weak], MODELS[strong]), dataset=dataset, method=method)
     grid.run()
     build(grid.store, grid.results, output_kinds)
+    return home
+
+
+@pytest.fixture(scope="module")
+def written(home: Home) -> Path:
     return write_page(home, ["toy"], home.root / "toy.html")
 
 
@@ -62,7 +74,8 @@ def page(written: Path) -> Iterator[Page]:
         drawn(page)
         yield page
         opened.close()
-    assert {url.partition("#")[0] for url in asked if not url.startswith(("data:", "blob:"))} == {written.as_uri()}
+    fetched = {url.partition("#")[0] for url in asked if not url.startswith(("data:", "blob:"))}
+    assert fetched - {SERVED} == {written.as_uri()}
     assert failed == []
 
 
@@ -99,17 +112,29 @@ def test_table_is_sorted_by_a_column_both_ways(page: Page) -> None:
     assert page.locator("#table th").nth(6).get_attribute("aria-sort") == "descending"
 
 
-def test_click_on_a_cell_opens_its_pair(page: Page) -> None:
+def test_click_on_a_cell_opens_its_pair(page: Page, written: Path) -> None:
     assert page.locator("#pair").is_hidden()
 
     page.locator("figure[data-chart=heatmap] [aria-roledescription='text mark']").first.click()
     drawn(page)
 
     assert page.locator("#pair h2").inner_text() == "set0: a → b, xent"
+    assert page.locator("#pair").get_by_text(f"Student made by flow run {FLOW_RUN}").is_visible()
+    assert page.locator("#pair a").count() == 0
     picture(page, "report-pair")
 
+    address = page.url.partition("#")[2]
+    page.route(SERVED, lambda route: route.fulfill(path=written, content_type="text/html"))
+    page.goto(f"{SERVED}#{address}")
+    drawn(page)
+    link = page.locator("#pair a").first
+    assert (link.inner_text(), link.evaluate("link => link.href")) == (
+        FLOW_RUN[:8],
+        f"http://localhost:1/runs/flow-run/{FLOW_RUN}",
+    )
 
-def test_what_is_chosen_is_downloaded_and_copied(page: Page) -> None:
+
+def test_what_is_chosen_is_downloaded_and_copied(page: Page, home: Home) -> None:
     page.get_by_role("button", name="xent", exact=True).click()
     page.locator("#words").fill("set7 b")
 
@@ -121,8 +146,81 @@ def test_what_is_chosen_is_downloaded_and_copied(page: Page) -> None:
     assert lines[0].startswith("grid,dataset,weak,strong,method,")
     assert len(lines) == 1 + page.locator("#table tbody tr").count()
     assert all(line.startswith("toy,set7,") and ",logconf," in line for line in lines[1:])
-    sql = page.locator("#sql-shown textarea").input_value()
-    assert sql == "SELECT * FROM pgr_by_pair\nWHERE grid = 'toy'\n  AND method IN ('logconf')"
+    sql = page.locator("#copied textarea").input_value()
+    assert sql.endswith("WHERE grid = 'toy'\n  AND method IN ('logconf')")
+    page.get_by_role("button", name="Copy for Parquet").click()
+    command = shlex.split(page.locator("#copied textarea").input_value())
+    assert command == ["w2s", "sql", " ".join(sql.split()), "--output", "toy-pairs.parquet"]
+
+    # What is copied is what the table shows, in its order.
+    page.locator("#words").fill("")
+    for level, place in (("pairs", 10), ("seeds", 11)):
+        page.locator("#level").select_option(level)
+        page.locator("#table th").nth(place).get_by_role("button").click()
+        page.get_by_role("button", name="Copy as SQL").click()
+        found = run_query(home.results, page.locator("#copied textarea").input_value())
+        shown = page.locator(f"#table tbody td:nth-child({place + 1})").all_inner_texts()
+        assert [number.partition(" ")[0] for number in shown] == [f"{share:.3f}" for share in found["agreement"].to_pylist()]
+
+
+def told(row: dict[str, Any], name: str) -> str:
+    """A number with its interval, as tables have it."""
+    ends = [f"{row[f'{name}{end}']:.2f}".replace("-", "−") for end in ("", "_low", "_high")]
+    return "{} ({} to {})".format(*ends)
+
+
+def cells(page: Page, table: str) -> list[list[str]]:
+    """The body of a table, from top to bottom."""
+    rows = page.locator(f"#{table} tbody tr").all()
+    return [row.locator("td").all_inner_texts() for row in rows]
+
+
+def test_medians_and_differences_have_the_intervals_of_the_results_and_of_a_choice_those_that_it_has(
+    page: Page, home: Home
+) -> None:
+    by_method = {row["method"]: row for row in pgr_table(home.results, "toy", "method").to_pylist()}
+    compared = compare(home.results, "toy", ["xent", "logconf"]).to_pylist()
+
+    shown = [row[:3] for row in cells(page, "by-method")]
+    assert shown == [
+        [method, told(row, "median_pgr"), told(row, "mean_pgr")] for method, row in by_method.items()
+    ]
+    [accuracy, recovered] = cells(page, "comparison-table")
+    assert [accuracy[0], accuracy[1], recovered[1]] == ["logconf", "accuracy", "PGR"]
+    assert recovered[2:4] == [told(compared[1], "difference"), told(compared[1], "median_difference")]
+    assert recovered[4:6] == [str(compared[1]["n_better"]), str(compared[1]["n_worse"])]
+
+    page.locator("nav summary").click()
+    page.get_by_role("button", name="set3", exact=True).click()
+    drawn(page)
+    [median, mean] = cells(page, "by-method")[0][1:3]
+    assert "(" in mean
+    assert "(" not in median  # the bootstrap over other datasets is not on the page
+
+    page.get_by_role("button", name="set0", exact=True).click(modifiers=["Shift"])
+    for dataset in DATASETS[1:3]:
+        page.get_by_role("button", name=dataset, exact=True).click()
+    drawn(page)
+    few = "WITH few AS (FROM pgr_by_pair WHERE dataset IN $few) FROM pgr_over(['method'], pairs := 'few')"
+    expected = {row["method"]: row for row in run_query(home.results, few, {"few": list(DATASETS[:3])}).to_pylist()}
+    assert {row[0]: row[1:4] for row in cells(page, "by-method")} == {
+        method: [told(row, "median_pgr"), told(row, "mean_pgr"), "items only"] for method, row in expected.items()
+    }
+
+
+def test_published_numbers_stand_beside_ours(page: Page) -> None:
+    rows = cells(page, "published-table")
+
+    assert {row[0] for row in rows} == {"boolq"}
+    assert {row[2] for row in rows} == {"xent", "logconf"}
+    assert all("arXiv" in row[10] or "weak-to-strong" in row[10] or "EleutherAI" in row[10] for row in rows)
+    assert page.locator("#published-said").inner_text() == f"{len(rows)} published numbers of what is in this grid, too."
+
+    page.locator("nav summary").click()
+    page.get_by_role("button", name="boolq", exact=True).click()
+    drawn(page)
+    assert page.locator("#published-said").inner_text().startswith("Nothing matches")
+    assert page.locator("figure[data-chart=published]").is_hidden()
 
 
 def test_dark_page_has_light_ink(page: Page) -> None:

@@ -19,6 +19,9 @@ from artifacts.store.local import LocalStore
 from artifacts.store.manifest import Manifest, Output
 from flows.home import output_kinds
 
+FLOW_RUN = "01234567-89ab-cdef-0123-456789abcdef"
+"""In which all of it is made."""
+
 
 def rights(*counts: int) -> list[bool]:
     """Answers, by runs: ``rights(2, 1)`` is right, right, wrong."""
@@ -194,7 +197,7 @@ class ToyGrid:
                     params={"seed": 0, "source": {"kind": "folder"}}, inputs=inputs or {},
                     code={"digest": code, "parts": {}}, outputs=outputs, side=side, metrics=metrics,
                     timings={"started": started, "seconds": seconds},
-                    environment={"torch": "2.8.0", "transformers": "5.0.0", "host": "here"},
+                    environment={"torch": "2.8.0", "transformers": "5.0.0", "host": "here", "flow_run": FLOW_RUN},
                 ),
             )  # fmt: skip
         self.nodes[key] = GridNode(key[::-1], stage, labels, key)

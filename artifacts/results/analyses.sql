@@ -142,23 +142,42 @@ GROUP BY grid, dataset, weak, method, seed
 HAVING count(DISTINCT size) > 1;
 
 -- Published numbers and those of the same dataset and method here: of a PGR the median over the sound pairs, of a model of
--- the same name that was trained on ground truth the mean over seeds; n says how many. Models differ, and so will they.
+-- the same name that was trained on ground truth the mean over seeds; n says how many. Pairs are those of a supervisor that
+-- is a model, or, where the published one is not, of the supervisor of its name. Models differ, and so will they.
 CREATE VIEW beside_published AS
+WITH
+    models AS (
+        SELECT grid, dataset, model, avg(accuracy) AS accuracy, avg(auroc) AS auroc, count(*) AS n
+        FROM scores
+        WHERE kind = 'gt' AND supervisor IS NULL
+        GROUP BY grid, dataset, model
+    ),
+    supervised AS (
+        SELECT pgr_by_pair.*, CASE WHEN model IS NULL THEN weak ELSE '' END AS supervisor
+        FROM pgr_by_pair
+        LEFT JOIN models ON (models.grid, models.dataset, model) = (pgr_by_pair.grid, pgr_by_pair.dataset, weak)
+    ),
+    -- Each dataset has one source in a grid.
+    sources AS (
+        SELECT grid, dataset, any_value(params ->> '$.source.kind') AS our_source
+        FROM used JOIN nodes USING (stage, key)
+        WHERE stage = 'prepare'
+        GROUP BY grid, dataset
+    ),
+    both_said AS (
+        SELECT
+            p.*, grid, median_pgr AS ours, median_pgr_low AS ours_low, median_pgr_high AS ours_high, n_pairs - n_flagged AS n
+        FROM published AS p JOIN pgr_over(['dataset', 'method', 'supervisor'], pairs := 'supervised') AS over_pairs
+        ON (over_pairs.dataset, over_pairs.method, over_pairs.supervisor) = (p.dataset, p.method, coalesce(p.supervisor, ''))
+        WHERE p.metric IN ('pgr', 'pgr_auroc')
+        UNION ALL
+        SELECT p.*, s.grid, s.ours, NULL, NULL, s.n
+        FROM published AS p
+        JOIN models UNPIVOT (ours FOR metric IN (accuracy, auroc)) AS s
+        ON (s.dataset, s.model, s.metric) = (p.dataset, p.weak, p.metric)
+        WHERE p.method IS NULL
+    )
 SELECT
-    p.source, p.dataset, p.weak, p.strong, p.method, p.metric, p.value AS published, p.certainty, p.note,
-    grid, median_pgr AS ours, median_pgr_low AS ours_low, median_pgr_high AS ours_high, n_pairs - n_flagged AS n
-FROM published AS p JOIN pgr_by_dataset USING (dataset, method)
-WHERE p.metric IN ('pgr', 'pgr_auroc')
-UNION ALL
-SELECT
-    p.source, p.dataset, p.weak, p.strong, p.method, p.metric, p.value, p.certainty, p.note,
-    s.grid, s.ours, NULL, NULL, s.n
-FROM published AS p
-JOIN (
-    SELECT grid, dataset, model, avg(accuracy) AS accuracy, avg(auroc) AS auroc, count(*) AS n
-    FROM scores
-    WHERE kind = 'gt' AND supervisor IS NULL
-    GROUP BY grid, dataset, model
-) UNPIVOT (ours FOR metric IN (accuracy, auroc)) AS s
-ON (s.dataset, s.model, s.metric) = (p.dataset, p.weak, p.metric)
-WHERE p.method IS NULL;
+    source, dataset, weak, supervisor, strong, method, metric, value AS published, certainty, note,
+    grid, ours, ours_low, ours_high, n, our_source
+FROM both_said LEFT JOIN sources USING (grid, dataset);

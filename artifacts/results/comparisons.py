@@ -111,12 +111,22 @@ def compare(path: Path, grid: str | None = None, methods: Sequence[str] = (), by
     """
     if by not in LEVELS:
         raise UsageError(f"methods compared by {by!r}; it is by one of {', '.join(LEVELS)}")
+    return compare_at(path, grid, methods, [by])[by]
+
+
+def compare_at(path: Path, grid: str | None, methods: Sequence[str], levels: Sequence[str]) -> dict[str, pa.Table]:
+    """What ``compare`` gives by each of several ``levels``, worked out once.
+
+    Raises:
+        UsageError: as ``compare`` says.
+    """
     with reading(path) as connection:
         differences(connection, asked(connection, path, grid, methods))
-        table = connection.sql(LEVELS[by]).to_arrow_table()
-    if by == "method":
-        table = _with_tests(table)
-    return table if grid is None else table.drop_columns(["grid"])
+        tables = {by: connection.sql(LEVELS[by]).to_arrow_table() for by in levels}
+    return {
+        by: (table := _with_tests(table) if by == "method" else table).drop_columns([] if grid is None else ["grid"])
+        for by, table in tables.items()
+    }
 
 
 def asked(

@@ -343,7 +343,7 @@ def _node_row(manifest: Manifest) -> dict[str, JSON]:
         "metrics": canonical_json(manifest.metrics),
         "started": _utc(manifest.timings["started"]),
         "seconds": manifest.timings["seconds"],
-        **{name: environment.get(name) for name in ("torch", "transformers", "host", "device")},
+        **{name: environment.get(name) for name in ("torch", "transformers", "host", "device", "flow_run")},
         "size_bytes": sum(sizes) + sum(manifest.side.values()),
         "evicted": any(output.evicted for output in outputs),
         "code": manifest.code_digest,

@@ -25,6 +25,7 @@ CREATE TABLE nodes (
     transformers VARCHAR,
     host VARCHAR,
     device VARCHAR,
+    flow_run VARCHAR,         -- of Prefect, in which it was made; NULL where that was not written down
     size_bytes BIGINT,        -- on disk now
     evicted BOOLEAN,          -- whether an output was removed to save space
     code VARCHAR,             -- digest of the code that made it; of one node, another code means another key
@@ -207,6 +208,7 @@ CREATE TABLE published (
     source VARCHAR,
     dataset VARCHAR,          -- as here; all is a median over the datasets of the source
     weak VARCHAR,             -- of a model trained on ground truth, that model, as is strong
+    supervisor VARCHAR,       -- of labels that weak did not give by itself, who gave them, by the name in the preset `debate`
     strong VARCHAR,           -- NULL where the number is over several
     method VARCHAR,           -- as here, where it is here; NULL of a model trained on ground truth
     metric VARCHAR,           -- accuracy, auroc, pgr, or pgr_auroc: of areas in the place of accuracies

@@ -150,7 +150,7 @@ def card(made: Manifest, output: str, form: str, pooling: str, scores: Iterable[
         *_table(
             "Read", {name: entry["path"] or f"{entry['stage']} {entry['key']}" for name, entry in made.inputs.items()}
         ),
-        *_table("Made with", {**_without_host(made.environment), "code": made.code_digest, **made.timings}),
+        *_table("Made with", {**_without_place(made.environment), "code": made.code_digest, **made.timings}),
     ]
     return "\n".join(lines)
 
@@ -168,9 +168,9 @@ def _table(title: str, values: Mapping[str, Any]) -> list[str]:
     return [f"## {title}", "", "| | |", "|---|---|", *rows, ""]
 
 
-def _without_host(environment: Mapping[str, Any]) -> dict[str, Any]:
-    """A machine's name is nobody else's business."""
-    return {name: value for name, value in environment.items() if name != "host"}
+def _without_place(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """A machine's name is nobody else's business, and a flow run is nowhere else."""
+    return {name: value for name, value in environment.items() if name not in ("host", "flow_run")}
 
 
 def _inline(value: Any) -> str:

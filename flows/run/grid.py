@@ -178,7 +178,8 @@ class TaskRuns:
         parents = [self.futures[id] for id in order["parents"] if id in self.futures]
         task = STAGE_TASKS[order["stage"]].with_options(tags=tags)
         done = partial(self._on_done, order, ended)
-        self.futures[order["node"]] = self.runner.submit(task, {**order, "grid": self.grid}, parents, done)
+        known = {"grid": self.grid, "flow_run": str(prefect.runtime.flow_run.id)}
+        self.futures[order["node"]] = self.runner.submit(task, {**order, **known}, parents, done)
 
     def _on_done(self, order: Order, ended: Callable[[Ended], None], future: PrefectFuture[Any]) -> None:
         try:

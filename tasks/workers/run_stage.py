@@ -129,7 +129,7 @@ def _manifest(
         side=_sizes(draft, side) if side.exists() else {},
         metrics=metrics,
         timings={"started": started.isoformat(timespec="seconds"), "seconds": round(seconds, 3)},
-        environment=_environment(device, n_devices),
+        environment=_environment(order, device, n_devices),
     )
 
 
@@ -138,9 +138,10 @@ def _sizes(root: Path, path: Path) -> dict[str, int]:
     return {file.relative_to(root).as_posix(): file.stat().st_size for file in files}
 
 
-def _environment(device: str, n_devices: int) -> dict[str, JSON]:
+def _environment(order: Mapping[str, JSON], device: str, n_devices: int) -> dict[str, JSON]:
     versions = {name: importlib.metadata.version(name) for name in RECORDED}
     return {
+        **({"flow_run": order["flow_run"]} if "flow_run" in order else {}),
         "python": platform.python_version(),
         **versions,
         "host": socket.gethostname(),

@@ -87,6 +87,7 @@ CHARTS: Mapping[str, Callable[[Shape], alt.TopLevelMixin]] = {
     "pgr_by_pair": gap_charts.pgr_by_pair,
     "pgr_by_dataset": gap_charts.pgr_by_dataset,
     "comparison": gap_charts.comparison,
+    "published": gap_charts.published,
     "agreement": model_charts.agreement,
     "within": model_charts.within,
     "calibration": model_charts.calibration,

@@ -13,8 +13,11 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from artifacts.errors import UsageError, W2sError
-from artifacts.results.query import pgr_table, run_query
+from artifacts.results.comparisons import compare_at
+from artifacts.results.query import pgr_table, reading, run_query
 from artifacts.store.grid_runs import GridNode
 from flows.home import Home
 from flows.report.page.spoken import spoken
@@ -32,29 +35,61 @@ KEY_LENGTH = 12
 
 LINE = 100
 
+N_REFERENCES = 4
+"""Methods that others are compared with, with intervals: the first ones. Each takes seconds of a large grid."""
+
 PAIRS = """
-    WITH agreed AS (
-        SELECT dataset, weak, strong, method, avg(agreement) AS agreement, avg(agreement_right) AS agreement_right,
-            avg(agreement_wrong) AS agreement_wrong
-        FROM agreement WHERE grid = $grid GROUP BY ALL
-    ),
-    sizes AS (
-        SELECT model, max(n_parameters) AS size FROM scores WHERE grid = $grid AND supervisor IS NULL GROUP BY model
-    ),
-    listed AS (
-        SELECT dataset, weak, strong, method, min(position) AS position FROM pairs WHERE grid = $grid GROUP BY ALL
-    )
-    SELECT pgr_by_pair.* EXCLUDE grid, agreed.* EXCLUDE (dataset, weak, strong, method), uncertainty.n_items,
-        weaker.size AS weak_size, stronger.size AS strong_size
-    FROM pgr_by_pair
+    WITH
+        chosen AS (FROM pgr_by_pair WHERE grid = $grid),
+        agreed AS (FROM agreement_by_pair WHERE grid = $grid),
+        sizes AS (
+            SELECT model, max(n_parameters) AS size FROM scores WHERE grid = $grid AND supervisor IS NULL GROUP BY model
+        ),
+        listed AS (
+            SELECT dataset, weak, strong, method, min(position) AS position FROM pairs WHERE grid = $grid GROUP BY ALL
+        ),
+        medians AS (FROM pgr_over(['weak', 'strong', 'method'], pairs := 'chosen')),
+        -- By the rules of pgr_over: of all datasets from a number of them on, else the median of the ends.
+        parts AS (
+            SELECT weak, strong, method, dataset, unnest([
+                {part: 'right', share: agreement_right, low: agreement_right_low, high: agreement_right_high},
+                {part: 'wrong', share: agreement_wrong, low: agreement_wrong_low, high: agreement_wrong_high}
+            ], recursive := true)
+            FROM agreed
+        ),
+        shares AS (SELECT row(weak, strong, part) AS grid, method, dataset, share AS value FROM parts),
+        ends AS (
+            SELECT
+                weak, strong, parts.method, part,
+                coalesce(any_value(median_low), median(low)) AS low, coalesce(any_value(median_high), median(high)) AS high
+            FROM parts LEFT JOIN over_datasets('shares') AS found
+            ON (found.grid, found.method) = (row(weak, strong, part), parts.method)
+            GROUP BY ALL
+        ),
+        bands AS (
+            SELECT
+                weak, strong, method,
+                max(low) FILTER (part = 'right') AS right_low, max(high) FILTER (part = 'right') AS right_high,
+                max(low) FILTER (part = 'wrong') AS wrong_low, max(high) FILTER (part = 'wrong') AS wrong_high
+            FROM ends GROUP BY ALL
+        )
+    SELECT chosen.* EXCLUDE grid, agreed.* EXCLUDE (
+            grid, dataset, weak, strong, method, weak_acc, transfer_acc, interval_of, n_items, n_seeds
+        ),
+        weaker.size AS weak_size, stronger.size AS strong_size,
+        medians.median_pgr_low AS median_low, medians.median_pgr_high AS median_high,
+        bands.* EXCLUDE (weak, strong, method)
+    FROM chosen
     JOIN listed USING (dataset, weak, strong, method)
     LEFT JOIN agreed USING (dataset, weak, strong, method)
-    LEFT JOIN uncertainty USING (grid, dataset, weak, strong, method)
+    LEFT JOIN medians USING (weak, strong, method)
+    LEFT JOIN bands USING (weak, strong, method)
     LEFT JOIN sizes AS weaker ON weaker.model = weak
     LEFT JOIN sizes AS stronger ON stronger.model = strong
-    WHERE grid = $grid
     ORDER BY listed.position
 """
+"""Of the median over datasets of PGR, and of agreement where the supervisor is right and wrong, each row has the
+interval: it is the same for all datasets of a pair and method."""
 
 SEEDS = """
     WITH trainings AS (
@@ -62,17 +97,18 @@ SEEDS = """
         FROM scores WHERE grid = $grid
     )
     SELECT pgr.dataset, pgr.weak, pgr.strong, pgr.method, pgr.seed, weak_acc, supervisor_acc, transfer_acc,
-        ceiling_acc, pgr.gap, pgr.pgr, pgr.flag, agreement, agreement_right, agreement_wrong,
-        weak_score, transfer_score, ceiling_score,
+        ceiling_acc, pgr.gap, pgr.pgr, pgr.pgr_low, pgr.pgr_high, pgr.flag,
+        agreed.* EXCLUDE (grid, dataset, weak, strong, method, seed, n, weak_acc, transfer_acc),
+        weak_score, transfer_score, ceiling_score, made.flow_run,
         w.training AS weak_training, t.training AS transfer_training, c.training AS ceiling_training
     FROM pgr
     JOIN pairs USING (grid, dataset, weak, strong, method, seed)
-    LEFT JOIN (SELECT * EXCLUDE (n, weak_acc, transfer_acc) FROM agreement)
-        USING (grid, dataset, weak, strong, method, seed)
+    LEFT JOIN agreement AS agreed USING (grid, dataset, weak, strong, method, seed)
+    LEFT JOIN nodes AS made ON made.key = transfer_score
     LEFT JOIN trainings AS w ON w.key = weak_score
     LEFT JOIN trainings AS t ON t.key = transfer_score
     LEFT JOIN trainings AS c ON c.key = ceiling_score
-    WHERE grid = $grid
+    WHERE pgr.grid = $grid
     ORDER BY position
 """
 
@@ -139,6 +175,16 @@ HISTORY = """
     ORDER BY dataset, kind, model, supervisor, method, seed, started
 """
 
+PUBLISHED = """
+    SELECT * EXCLUDE grid FROM beside_published WHERE grid = $grid ORDER BY dataset, method, supervisor, metric, source, weak
+"""
+
+MEDIANS = """
+    SELECT method, median_pgr_low AS median_low, median_pgr_high AS median_high, n_pairs - n_flagged AS n_sound
+    FROM pgr_by_method WHERE grid = $grid
+"""
+"""Of all pairs and datasets; the page works out what is of some of them as far as no bootstrap is needed."""
+
 STAGES = """
     SELECT stage, count(*) AS n, sum(seconds) / 3600 AS hours,
         count(*) FILTER (started < $began) AS n_reused,
@@ -155,7 +201,7 @@ MACHINES = """
 """
 
 TIMES = """
-    SELECT stage, left(key, 12) AS key, seconds, started, device
+    SELECT stage, left(key, 12) AS key, seconds, started, device, flow_run
     FROM nodes JOIN (SELECT unnest($keys) AS key) USING (key)
     WHERE stage LIKE 'train%' OR stage = 'fit_probe'
 """
@@ -186,6 +232,8 @@ def grid_data(home: Home, grid: str) -> dict[str, Any]:
         "labels": LABELS,
         "audits": AUDITS,
         "history": HISTORY,
+        "published": PUBLISHED,
+        "medians": MEDIANS,
     }
     found: dict[str, Any] = {name: _rows(home.results, sql, grid=grid) for name, sql in statements.items()}
     order = places(found["pairs"])
@@ -194,11 +242,24 @@ def grid_data(home: Home, grid: str) -> dict[str, Any]:
     for row in found["seeds"]:
         for score in ("weak_score", "transfer_score", "ceiling_score"):
             row[score] = row[score] and row[score][:KEY_LENGTH]
+    found["differences"], found["tests"] = _compared(home.results, grid, found["pairs"])
     found["transcripts"] = spoken(home, grid)
     found["curves"] = _curves(_rows(home.results, CURVES, grid=grid))
     run = _run(home, grid)
     found["trainings"] = run.pop("trainings")
     return {"grid": grid, "run": run, **{name: _packed(rows) for name, rows in found.items()}}
+
+
+def _compared(results: Path, grid: str, pairs: Rows) -> tuple[Rows, Rows]:
+    """Differences of each method from others, pair by pair, and over datasets with their tests."""
+    methods = list(dict.fromkeys(row["method"] for row in pairs))
+    by_pair: Rows = []
+    by_method: Rows = []
+    for reference in methods[:N_REFERENCES] if len(methods) > 1 else ():
+        found = compare_at(results, grid, [reference], ("pair", "method"))
+        by_pair += _plain_rows(found["pair"].drop_columns(["interval_of", "n_items", "n_seeds"]))
+        by_method += _plain_rows(found["method"])
+    return by_pair, by_method
 
 
 def pairs_of(results: Path, grid: str) -> Rows:
@@ -209,8 +270,12 @@ def pairs_of(results: Path, grid: str) -> Rows:
 
 
 def _rows(results: Path, sql: str, **parameters: Any) -> Rows:
-    found = run_query(results, sql, parameters).to_pylist()
-    return [{name: _plain(value) for name, value in row.items()} for row in found]
+    with reading(results) as connection:
+        return _plain_rows(connection.sql(sql, params=parameters or None).to_arrow_table())
+
+
+def _plain_rows(table: pa.Table) -> Rows:
+    return [{name: _plain(value) for name, value in row.items()} for row in table.to_pylist()]
 
 
 def _plain(value: Any) -> Any:

@@ -117,7 +117,7 @@ def _standing(**more: Any) -> alt.Shape:
 
 
 def pgr_by_pair(shape: Shape) -> alt.TopLevelMixin:
-    """A dot per dataset and a bar at the median of the sound ones; flagged ones are crosses."""
+    """A dot per dataset, and the median of the sound ones with its interval; flagged ones are crosses."""
     base = alt.Chart().transform_calculate(pair=PAIR, at=CLAMPED, stands=STANDS)
     color, _ = method_marks(shape, legend=None)
     y = alt.Y("method:N", sort=list(shape.methods), title=None)
@@ -131,27 +131,44 @@ def pgr_by_pair(shape: Shape) -> alt.TopLevelMixin:
     )  # fmt: skip
     medians = (
         base.transform_calculate(sound="datum.flag == null ? datum.pgr : null", is_sound="datum.flag == null ? 1 : 0")
-        .transform_aggregate(median="median(sound)", n_sound="sum(is_sound)", n="count()", groupby=["pair", "method"])
+        .transform_aggregate(
+            median="median(sound)", n_sound="sum(is_sound)", n="count()", median_low="max(median_low)",
+            median_high="max(median_high)", groupby=["pair", "method"],
+        )
         .transform_filter("datum.n_sound > 0")
         .transform_calculate(
             at=f"clamp(datum.median, {LEAST}, {MOST})",
-            words="format(datum.median, '.2f') + ', of ' + datum.n_sound + ' of ' + datum.n",
+            low=f"isValid(datum.median_low) ? clamp(datum.median_low, {LEAST}, {MOST}) : null",
+            high=f"isValid(datum.median_high) ? clamp(datum.median_high, {LEAST}, {MOST}) : null",
+            range="isValid(datum.median_low) ? "
+            f"{_short('datum.median_low')} + ' … ' + {_short('datum.median_high')} : 'none'",
+            words="format(datum.median, '.2f') + (isValid(datum.median_low) ? ' (' + datum.range + ')' : '')"
+            " + ', ' + datum.n_sound + ' of ' + datum.n",
         )
-    )
+    )  # fmt: skip
+    interval = medians.transform_filter("datum.low != null").mark_rule(strokeWidth=4, opacity=0.45).encode(
+        alt.X("low:Q", title="PGR"), y, x2="high:Q"
+    )  # fmt: skip
     bar = medians.mark_tick(thickness=3, size=14, color=INK).encode(
         _pgr_axis(), y,
-        tooltip=[alt.Tooltip("pair:N"), alt.Tooltip("method:N"), alt.Tooltip("words:N", title="median")],
+        tooltip=[
+            alt.Tooltip("pair:N"), alt.Tooltip("method:N"), alt.Tooltip("median:Q", format=".3f"),
+            alt.Tooltip("range:N", title="95 % interval"), alt.Tooltip("n_sound:Q", title="sound"),
+            alt.Tooltip("n:Q", title="datasets"),
+        ],
     )  # fmt: skip
-    words = medians.mark_text(align="left", fontSize=9, dx=4).encode(x=alt.value(226), y=y, text=alt.Text("words:N"))
-    one = alt.layer(_pgr_levels(), dots, bar, words, data=given_rows()).properties(width=222, height=alt.Step(20))
+    words = medians.mark_text(align="left", fontSize=9, dx=4).encode(x=alt.value(202), y=y, text=alt.Text("words:N"))
+    one = alt.layer(_pgr_levels(), dots, interval, bar, words, data=given_rows()).properties(
+        width=198, height=alt.Step(20)
+    )
     return (
         one.facet(
             facet=alt.Facet("pair:N", sort=list(shape.pairs), title=None),
             columns=n_columns(len(shape.pairs), 3),
-            spacing={"row": 24, "column": 92},
+            spacing={"row": 24, "column": 142},
         )
         .transform_calculate(pair=PAIR)
-        .properties(title=titled("PGR by pair and method: a dot per dataset, a bar at the median of the sound ones"))
+        .properties(title=titled("PGR by pair and method: a dot per dataset, and the median of the sound ones"))
     )
 
 
@@ -212,6 +229,8 @@ def comparison(shape: Shape) -> alt.TopLevelMixin:
             at=f"clamp(datum.{field}, {ends[0]}, {ends[1]})",
             low=f"isValid(datum.{field}_low) ? clamp(datum.{field}_low, {ends[0]}, {ends[1]}) : null",
             high=f"isValid(datum.{field}_high) ? clamp(datum.{field}_high, {ends[0]}, {ends[1]}) : null",
+            range=f"isValid(datum.{field}_low) ? format(datum.{field}_low, '+.3f') + ' … ' + "
+            f"format(datum.{field}_high, '+.3f') : 'none'",
             stands=f"datum.{field} > {ends[1]} ? 'beyond, right' : "
             f"datum.{field} < {ends[0]} ? 'beyond, left' : 'sound'",
         )
@@ -219,18 +238,20 @@ def comparison(shape: Shape) -> alt.TopLevelMixin:
         tooltip = [
             alt.Tooltip("method:N"), alt.Tooltip("dataset:N"), alt.Tooltip("pair:N"),
             alt.Tooltip(f"{field}:Q", title="difference", format="+.3f"),
+            alt.Tooltip("range:N", title="95 % interval"),
         ]  # fmt: skip
-        means = held.transform_filter("datum.kind == 'mean'")
+        ones, means = (held.transform_filter(f"datum.kind == '{kind}'") for kind in ("one", "mean"))
         return alt.layer(
             line_at(x=0),
-            held.transform_filter("datum.kind == 'one'")
-            .mark_point(size=22, opacity=0.45)
-            .encode(x, y, color, _standing(legend=None), tooltip=tooltip),
+            ones.transform_filter("datum.low != null").mark_rule(strokeWidth=1, opacity=0.12).encode(
+                alt.X("low:Q", title=title), y, color, x2="high:Q"
+            ),
+            ones.mark_point(size=22, opacity=0.45).encode(x, y, color, _standing(legend=None), tooltip=tooltip),
             means.transform_filter("datum.low != null").mark_rule(strokeWidth=2.5).encode(
                 alt.X("low:Q", title=title), y, x2="high:Q"
             ),
             means.mark_point(size=55, filled=True, color=INK, opacity=1).encode(
-                x, y, tooltip=[*tooltip[:1], tooltip[-1], alt.Tooltip("words:N", title="95 % interval")]
+                x, y, tooltip=[tooltip[0], *tooltip[3:]]
             ),
         ).properties(width=360, height=alt.Step(24))  # fmt: skip
 
@@ -240,3 +261,46 @@ def comparison(shape: Shape) -> alt.TopLevelMixin:
         data=given_rows(),
         spacing=40,
     ).properties(title=titled("Methods compared"))
+
+
+def published(shape: Shape) -> alt.TopLevelMixin:
+    """Published PGRs beside those of the same dataset and method here, which are medians over pairs."""
+    sources = alt.Legend(title="published by", orient="bottom", columns=2, labelLimit=420)
+    learner = "datum.method + (datum.supervisor ? ', ' + datum.supervisor : '')"
+    base = alt.Chart().transform_calculate(learner=learner)
+    x = alt.X("at:Q", title="PGR", scale=alt.Scale(domain=[LEAST, MOST]))
+    y = alt.Y("dataset:N", sort=list(shape.datasets), title=None)
+    theirs = base.transform_calculate(
+        at=f"clamp(datum.published, {LEAST}, {MOST})",
+        stands=f"datum.published > {MOST} ? 'beyond, right' : datum.published < {LEAST} ? 'beyond, left' : 'sound'",
+    ).mark_point(size=60, filled=True, opacity=0.9).encode(
+        x, y, alt.Color("source:N", scale=alt.Scale(range=list(PALETTE)), legend=sources), _standing(legend=None),
+        tooltip=[
+            alt.Tooltip("dataset:N"), alt.Tooltip("learner:N", title="method"), alt.Tooltip("source:N"),
+            alt.Tooltip("weak:N"), alt.Tooltip("strong:N"), alt.Tooltip("metric:N"),
+            alt.Tooltip("published:Q", format=".3f"), alt.Tooltip("certainty:N"), alt.Tooltip("note:N"),
+        ],
+    )  # fmt: skip
+    ours = base.transform_aggregate(
+        ours="max(ours)", ours_low="max(ours_low)", ours_high="max(ours_high)", n="max(n)", groupby=["dataset", "learner"]
+    ).transform_filter("isValid(datum.ours)").transform_calculate(
+        at=f"clamp(datum.ours, {LEAST}, {MOST})",
+        low=f"isValid(datum.ours_low) ? clamp(datum.ours_low, {LEAST}, {MOST}) : null",
+        high=f"isValid(datum.ours_high) ? clamp(datum.ours_high, {LEAST}, {MOST}) : null",
+        range=f"isValid(datum.ours_low) ? {_short('datum.ours_low')} + ' … ' + {_short('datum.ours_high')} : 'none'",
+    )  # fmt: skip
+    rule = ours.transform_filter("datum.low != null").mark_rule(strokeWidth=4, opacity=0.45).encode(
+        alt.X("low:Q", title="PGR"), y, x2="high:Q"
+    )  # fmt: skip
+    tick = ours.mark_tick(thickness=3, size=14, color=INK).encode(
+        x, y,
+        tooltip=[
+            alt.Tooltip("dataset:N"), alt.Tooltip("learner:N", title="method"),
+            alt.Tooltip("ours:Q", title="here, median", format=".3f"), alt.Tooltip("range:N", title="95 % interval"),
+            alt.Tooltip("n:Q", title="sound pairs"),
+        ],
+    )  # fmt: skip
+    one = alt.layer(_pgr_levels(), rule, tick, theirs, data=given_rows()).properties(width=250, height=alt.Step(20))
+    return one.facet(facet=alt.Facet("learner:N", title=None), columns=3).transform_calculate(learner=learner).properties(
+        title=titled("PGR as published, and here: a bar at the median over pairs, with its interval")
+    )

@@ -80,12 +80,21 @@ def agreement(shape: Shape) -> alt.TopLevelMixin:
         .transform_fold(["agreement_right", "agreement_wrong"], as_=["part", "share"])
         .transform_filter("isValid(datum.share)")
         .transform_calculate(
-            part="datum.part == 'agreement_right' ? 'right' : 'wrong'", model="datum.strong", place="datum.strong_place"
+            low="datum.part == 'agreement_right' ? datum.right_low : datum.wrong_low",
+            high="datum.part == 'agreement_right' ? datum.right_high : datum.wrong_high",
+            model="datum.strong",
+            place="datum.strong_place",
         )
+        .transform_calculate(part="datum.part == 'agreement_right' ? 'right' : 'wrong'")
+        # Of one pair and method all datasets have the same interval, that of the median.
         .transform_aggregate(
-            share="median(share)", n_datasets="count()", groupby=["method", "weak", "model", "place", "part"]
+            share="median(share)", low="max(low)", high="max(high)", n_datasets="count()",
+            groupby=["method", "weak", "model", "place", "part"],
         )
-    )
+        .transform_calculate(
+            range="isValid(datum.low) ? format(datum.low, '.3f') + ' … ' + format(datum.high, '.3f') : 'none'"
+        )
+    )  # fmt: skip
     x = model_axis("student, smallest first")
     y = alt.Y("share:Q", title="agreement with the supervisor (fraction)", scale=alt.Scale(domain=[0, 1]))
     color = alt.Color(
@@ -97,15 +106,19 @@ def agreement(shape: Shape) -> alt.TopLevelMixin:
     tooltip = [
         alt.Tooltip("method:N"), alt.Tooltip("weak:N", title="supervisor"), alt.Tooltip("model:N", title="student"),
         alt.Tooltip("part:N", title="where it is"), alt.Tooltip("share:Q", title="agreement", format=".3f"),
+        alt.Tooltip("range:N", title="95 % interval"),
         alt.Tooltip("n_datasets:Q", title="median of datasets"),
     ]  # fmt: skip
     one = alt.layer(
+        base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=2, opacity=0.35).encode(
+            x, alt.Y("low:Q", title="agreement with the supervisor (fraction)"), alt.Y2("high:Q"), color
+        ),
         base.mark_line().encode(x, y, color, part),
         base.mark_point(size=40, filled=True, opacity=1).encode(x, y, color, form, tooltip=tooltip),
         data=given_rows(),
-    ).properties(width=220, height=200)
+    ).properties(width=220, height=200)  # fmt: skip
     return one.facet(facet=panel_per_method(shape), columns=n_columns(len(shape.methods), 4)).properties(
-        title=titled("Agreement where the supervisor is right and where it is wrong: median over datasets")
+        title=titled("Agreement where the supervisor is right and where it is wrong: median over datasets, 95 % intervals")
     )
 
 

@@ -22,13 +22,14 @@ function showPair() {
   const close = element("button", "close");
   close.addEventListener("click", () => { state.cell = null; writeAddress(); showPair(); showTable(); });
   head.append(element("h2", `${row.dataset}: ${row.pair}, ${row.method}`), close);
+  const share = (name) => inDigits(row[name], ranged(name, name, 3), row);
   const range = row.flag ? row.flag : row.pgr_low == null ? "no interval" :
     `95 % interval ${fixed(row.pgr_low, 2)} to ${fixed(row.pgr_high, 2)}, ${row.interval_of}`;
   const words = [
     `PGR ${fixed(row.pgr, 2)} (${range}); ${plural(row.n_seeds, "seed")}, ${row.n_items ?? "?"} test items.`,
     `Accuracy: weak ${fixed(row.weak_acc, 3)}, its labels ${fixed(row.supervisor_acc, 3)}, student ${fixed(row.transfer_acc, 3)}, ` +
-      `ceiling ${fixed(row.ceiling_acc, 3)}. The student answers as the labels say on ${fixed(row.agreement, 3)} of the test set: on ` +
-      `${fixed(row.agreement_right, 3)} of what they have right, on ${fixed(row.agreement_wrong, 3)} of what they have wrong.`,
+      `ceiling ${fixed(row.ceiling_acc, 3)}. The student answers as the labels say on ${share("agreement")} of the test set: on ` +
+      `${share("agreement_right")} of what they have right, on ${share("agreement_wrong")} of what they have wrong.`,
   ];
   if (row.near_chance) words.push(`Near chance: ${row.near_chance}.`);
   const audit = grid().audits.filter((each) => each.dataset === row.dataset);
@@ -38,20 +39,36 @@ function showPair() {
   const figure = element("figure");
   figure.dataset.chart = "pair_curves";
   const seeds = seedsOf(state.cell);
-  const numbers = [as("seed"), ...ACCURACIES, as("gap"), as("pgr", "PGR", 2), as("flag", "flag", null, flagged),
+  const numbers = [as("seed"), ...ACCURACIES, as("gap"), ranged("pgr", "PGR", 2), as("flag", "flag", null, flagged),
     as("weak_score", "weak's score"), as("transfer_score", "student's score"), as("ceiling_score", "ceiling's score")];
   const trainings = seeds.flatMap((each) =>
     [["supervisor", "weak"], ["student", "transfer"], ["ceiling", "ceiling"]].flatMap(([role, column]) => {
       const found = grid().trainingsByName.get(`${each.dataset} ${each[`${column}_training`]}`);
       return found ? [{ role, seed: each.seed, ...found }] : [];
     }));
-  section.append(head, ...words.map((text) => element("p", text)), figure, scrolled(table(numbers, seeds)));
+  const runs = distinct(seeds.map((each) => each.flow_run).filter(Boolean));
+  const made = element("p", runs.length ? `Student made by ${runs.length === 1 ? "flow run" : "flow runs"} ` : "Student made by a flow run that is not known.");
+  for (const [index, run] of runs.entries()) made.append(...(index ? [", "] : []), flowRun(run));
+  section.append(head, ...words.map((text) => element("p", text)), made, figure, scrolled(table(numbers, seeds)));
   if (trainings.length)
-    section.append(scrolled(table([as("role", "training"), as("seed"), as("key"), as("seconds", "seconds", 1), as("device"), as("started", "started (UTC)")], trainings)));
+    section.append(scrolled(table([as("role", "training"), as("seed"), as("key"), as("seconds", "seconds", 1), as("device"), as("started", "started (UTC)"),
+      { ...as("flow_run", "flow run"), show: flowRun }], trainings)));
   section.append(element("p", "More of any key: w2s explain KEY", "fine"));
   const pairs = chosenPairs();
   waiting.set(figure, () => draw(figure, "pair_curves", CHARTS.pair_curves(pairs), [row]));
   if (!isDrawing) drawAll();
+}
+
+// Prefect's page of it, where the server of the home shows this one; elsewhere its id.
+const isServed = location.protocol.startsWith("http") && /\/report\/[^/]+$/.test(location.pathname);
+
+function flowRun(id) {
+  if (!id) return "–";
+  if (!isServed) return id;
+  const link = element("a", id.slice(0, 8));
+  link.href = `../runs/flow-run/${id}`;
+  link.title = `flow run ${id} in Prefect`;
+  return link;
 }
 
 function scrolled(made) {
@@ -121,25 +138,71 @@ function gridChoice() {
 }
 
 function showSummary(pairs) {
-  const sound = pairs.filter((row) => !row.flag).map((row) => row.pgr).sort((a, b) => a - b);
-  const half = sound.length / 2;
-  const median = sound.length % 2 ? sound[Math.floor(half)] : (sound[half - 1] + sound[half]) / 2;
+  const wholes = new Map(grid().medians.map((row) => [row.method, row]));
+  const byMethod = [...Map.groupBy(pairs, (row) => row.method)].map(([method, own]) => ({ method, ...overPairs(own, wholes.get(method)) }));
+  const told = byMethod.filter((row) => row.median != null).map((row) =>
+    `${row.method} ${inDigits(row.median, ranged("median", "", 2), row)}`);
   byId("grid-name").textContent = state.grid;
   byId("summary").textContent = `${counted("", [], pairs)}. ` +
-    (sound.length ? `Median PGR ${fixed(median, 2)}, of the ${sound.length} sound ones of ${pairs.length}.` : "No sound PGR.");
+    (!told.length ? "No sound PGR." : told.length <= MOST_TOLD ? `Median PGR: ${told.join(", ")}.` : "");
+  const over = [ranged("median", "median PGR", 2), ranged("mean", "mean PGR", 2), as("interval_of", "intervals of"), as("n_sound", "sound"),
+    as("n_pairs", "of pairs"), as("n_datasets", "datasets"), as("n_seeds", "seeds"), as("weak_acc", "weak"),
+    as("transfer_acc", "student"), as("ceiling_acc", "ceiling")];
+  byId("by-method").replaceChildren(table([as("method"), ...over], byMethod));
+  const groups = (names, whole) => [...Map.groupBy(pairs, (row) => JSON.stringify(names.map((name) => row[name]))).values()].map((own) =>
+    ({ ...Object.fromEntries(names.map((name) => [name, own[0][name]])), ...overPairs(own, whole?.(own)) }));
+  const whole = (own) => ({ ...own[0], n_sound: own.filter((row) => !row.flag).length });
+  byId("by-pair").replaceChildren(folded("by-pair", "The medians as a table", () =>
+    table([as("pair"), as("method"), ...over], groups(["pair", "method"], whole))));
+  byId("by-dataset").replaceChildren(folded("by-dataset", "Over the pairs of each dataset", () =>
+    table([as("dataset"), as("method"), ...over.filter((column) => column.name !== "n_datasets")], groups(["dataset", "method"]))));
+}
+
+const MOST_TOLD = 4; // methods whose medians are in the line at the top
+
+function showComparisons(pairs) {
+  byId("base").replaceChildren(...grid().values.method.map((name) => element("option", name)));
+  byId("base").value = state.base;
+  const rows = comparisons(pairs);
+  const digits = (row) => row.digits;
+  const p = (value) => (value == null ? "–" : value < 0.001 ? "< 0.001" : fixed(value, 3));
+  const means = rows.filter((row) => row.kind === "mean").flatMap((row) => MEASURES.filter(([name]) => row[name] != null).map(
+    ([name, measure, digits]) => ({
+      ...row.tests[name], method: row.method, measure, digits,
+      difference: row[name], difference_low: row[`${name}_low`], difference_high: row[`${name}_high`], of: row[`${name}_of`],
+    })));
+  byId("comparison-table").replaceChildren(...(means.length ? [table([as("method", `less ${state.base}`), as("measure"),
+    ranged("difference", "mean difference", digits), ranged("median_difference", "median", digits), as("n_better", "datasets better"),
+    as("n_worse", "worse"), { ...as("wilcoxon_holm", "Wilcoxon p"), show: p }, { ...as("sign_holm", "sign test p"), show: p },
+    as("of", "pairs")], means)] : []));
+  const known = distinct(grid().differences.map((row) => row.reference));
+  byId("comparison-more").textContent = !means.length || known.includes(state.base) ? "" :
+    `This page has them only of ${known.join(", ")}; of others: w2s compare --grid ${state.grid} --methods ${state.base}`;
+  const ones = rows.filter((row) => row.kind === "one");
+  byId("comparison-pairs").replaceChildren(...(ones.length ? [folded("comparison", `Pair by pair: ${plural(ones.length, "row")}`, () =>
+    table([as("dataset"), as("pair"), as("method", `less ${state.base}`), ranged("accuracy", "accuracy", 3), ranged("pgr", "PGR", 2)], ones))] : []));
+}
+
+function showPublished() {
+  const rows = publishedRows().map((row) => ({ ...row, digits: row.metric.startsWith("pgr") ? 2 : 3 }));
+  const [made, real] = [rows.filter(isMadeUp), rows.filter((row) => !isMadeUp(row))];
+  const digits = (row) => row.digits;
+  const columns = [as("dataset"), as("metric"), as("method"), as("supervisor"), as("weak"), as("strong"), as("published", "published", digits),
+    ranged("ours", "here", digits), as("n", "of"), as("certainty", "how it was had"), as("source", "published by", null, () => "words"),
+    as("note", "note", null, () => "words")];
+  byId("published-said").textContent = real.length ?
+    `${plural(real.length, "published number")} of what is in this grid, too.` :
+    made.length ? `Nothing matches: the rows of this grid are generated, and have no more than the names of the datasets of ${plural(made.length, "published number")}.` :
+      "Nothing matches: no published number that is known here is of a dataset and method of this grid, or of one of its models.";
+  document.querySelector("figure[data-chart=published]").hidden = !real.length;
+  byId("published-table").replaceChildren(
+    ...(real.length ? [folded("published", "As a table, with sources and how the numbers were had", () => table(columns, real), true)] : []),
+    ...(made.length ? [folded("made", "They, beside what is here", () => table(columns, made))] : []));
 }
 
 function showSmallTables(pairs) {
-  byId("base").replaceChildren(...grid().values.method.map((name) => element("option", name)));
-  byId("base").value = state.base;
-  const means = comparisons(pairs).filter((row) => row.kind === "mean").map((row) => ({
-    ...row,
-    accuracy_range: row.accuracy_low == null ? "none" : `${fixed(row.accuracy_low, 3)} to ${fixed(row.accuracy_high, 3)}`,
-    pgr_range: row.pgr_low == null ? "none" : `${fixed(row.pgr_low, 2)} to ${fixed(row.pgr_high, 2)}`,
-  }));
-  byId("comparison-table").replaceChildren(...(means.length ? [table([as("method", `less ${state.base}`), as("accuracy", "accuracy"),
-    as("accuracy_range", "95 % interval"), as("accuracy_of", "pairs"), as("pgr", "PGR", 2), as("pgr_range", "95 % interval"),
-    as("pgr_of", "sound pairs")], means)] : []));
+  showComparisons(pairs);
+  showPublished();
   const labels = grid().labels.filter((row) => isOn("dataset", row.dataset));
   byId("labels-table").replaceChildren(...(labels.length ? [details(`What the labels are worth: ${labels.length} rows`,
     table([as("dataset"), as("supervisor"), as("split"), as("accuracy"), as("certainty"), as("ece", "calibration error"),
@@ -154,6 +217,20 @@ function showSmallTables(pairs) {
       amiss.length ? `${plural(amiss.length, "check")} of ${audits.length} not ok.` : `All ${audits.length} checks are ok.`),
     ...(amiss.length ? [table(columns, amiss)] : []),
     ...(sound.length ? [details(`The ${sound.length} that are ok`, table(columns, sound))] : []));
+}
+
+// Made when it is opened; it stays as it is when the page is shown anew.
+function folded(name, title, make, isOpen = false) {
+  const made = details(title, "");
+  const fill = () => made.open && made.children.length < 2 && made.append(make());
+  made.open = unfolded.has(name) || (isOpen && !unfolded.has(`not ${name}`));
+  fill();
+  made.addEventListener("toggle", () => {
+    fill();
+    unfolded[made.open ? "add" : "delete"](name);
+    unfolded[made.open ? "delete" : "add"](`not ${name}`);
+  });
+  return made;
 }
 
 function details(title, content) {
@@ -183,9 +260,9 @@ function showProvenance() {
   const { run } = grid();
   const box = byId("provenance");
   const link = element("a", "Runs in Prefect");
-  link.href = "/runs";
+  link.href = "../runs";
   box.replaceChildren(element("p", `Run ${run.run}, ${run.state}, started ${run.started} UTC.`),
-    ...(location.protocol.startsWith("http") ? [link] : []));
+    ...(isServed ? [link] : []));
   const tables = element("div", null, "columns");
   const hours = (name) => run.stages.reduce((sum, row) => sum + (row[name] ?? 0), 0);
   if (run.stages.length) {

@@ -25,7 +25,7 @@ from flows.report.page.data import grid_data, grid_names, unpacked
 
 HERE = Path(__file__).parent
 
-SCRIPTS = ("rows.js", "drawing.js", "tables.js", "page.js")
+SCRIPTS = ("rows.js", "overall.js", "drawing.js", "tables.js", "page.js")
 """In this order, one after the other."""
 
 VEGA_LITE = "6.4"

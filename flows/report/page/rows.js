@@ -12,10 +12,8 @@ const fixed = (value, digits) => (value == null ? "–" : value.toFixed(digits).
 
 const DIMENSIONS = ["dataset", "pair", "method", "seed", "flag"];
 const FLAGS = ["sound", "unstable", "undefined"];
-const PACKED = ["calibration", "history", "labels", "audits", "pairs", "seeds", "curves", "trainings", "transcripts"];
-const T = [0, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.16, 2.145, 2.131,
-  2.12, 2.11, 2.101, 2.093, 2.086, 2.08, 2.074, 2.069, 2.064, 2.06]; // 0.975 quantile, by degrees of freedom
-const quantile = (df) => T[df] ?? 1.96 + 2.5 / df;
+const PACKED = ["calibration", "history", "labels", "audits", "pairs", "seeds", "curves", "trainings", "transcripts",
+  "published", "medians", "differences", "tests"];
 
 const sources = new Map();
 for (const element of document.querySelectorAll("script.grid")) sources.set(element.dataset.grid, element);
@@ -35,6 +33,8 @@ function grid() {
     };
     raw.trainingsByName = new Map(raw.trainings.map((row) => [`${row.dataset} ${row.training}`, row]));
     raw.curvesByName = new Map(raw.curves.map((row) => [`${row.dataset} ${row.training}`, row]));
+    raw.differencesByName = new Map(raw.differences.map((row) => [JSON.stringify([cellOf(row), row.reference, row.measure]), row]));
+    raw.testsByName = new Map(raw.tests.map((row) => [JSON.stringify([row.method, row.reference, row.measure]), row]));
     loaded.set(state.grid, raw);
   }
   return loaded.get(state.grid);
@@ -91,50 +91,19 @@ function chosenPairs() {
       found.n_seeds = own.length;
       found.pgr = found.gap > 0 ? (found.transfer_acc - found.weak_acc) / found.gap : null;
       found.flag = found.gap > 0 ? (own.some((each) => each.flag) ? "unstable" : null) : "undefined";
-      found.pgr_low = found.pgr_high = null;
+      for (const name of ["pgr", "agreement", "agreement_right", "agreement_wrong"])
+        found[`${name}_low`] = found[`${name}_high`] = null;
       found.interval_of = "a choice of seeds: none";
       return [found];
     });
   }
-  return rows.filter(hasFlag);
+  return withMedians(rows.filter(hasFlag));
 }
 
 const chosenSeedRows = () =>
   grid().seeds.filter((row) => isChosen(row) && isOn("seed", row.seed) && hasFlag(row));
 
 // ---- rows of the charts
-
-function comparisons(pairs) {
-  const byCell = new Map(pairs.map((row) => [cellOf(row), row]));
-  const rows = [];
-  for (const row of pairs) {
-    if (row.method === state.base) continue;
-    const other = byCell.get(cellOf({ ...row, method: state.base }));
-    if (!other) continue;
-    rows.push({
-      kind: "one", method: row.method, dataset: row.dataset, pair: row.pair,
-      accuracy: row.transfer_acc - other.transfer_acc,
-      pgr: row.flag || other.flag ? null : row.pgr - other.pgr,
-    });
-  }
-  for (const [method, own] of Map.groupBy(rows, (row) => row.method)) {
-    const found = { kind: "mean", method };
-    for (const name of ["accuracy", "pgr"]) {
-      const held = own.filter((row) => row[name] != null);
-      const means = [...Map.groupBy(held, (row) => row.dataset).values()].map((of) => mean(of.map((row) => row[name])));
-      const n = means.length;
-      if (!n) continue;
-      found[name] = mean(means);
-      found[`${name}_of`] = `${held.length} on ${plural(n, "dataset")}`;
-      if (n < 2) continue;
-      const spread = Math.sqrt(means.reduce((sum, each) => sum + (each - found[name]) ** 2, 0) / (n - 1) / n);
-      found[`${name}_low`] = found[name] - quantile(n - 1) * spread;
-      found[`${name}_high`] = found[name] + quantile(n - 1) * spread;
-    }
-    rows.push(found);
-  }
-  return rows;
-}
 
 function withinRows() {
   const rows = [];
@@ -171,6 +140,12 @@ function curveRows(cell) {
 
 const seedsOf = (cell) => grid().seeds.filter((row) => cellOf(row) === cell && isOn("seed", row.seed));
 
+const publishedRows = () =>
+  grid().published.filter((row) => isOn("dataset", row.dataset) && (row.method == null || isOn("method", row.method)));
+
+// Generated rows have no more than the name of a dataset.
+const isMadeUp = (row) => row.our_source === "offline";
+
 const CHARTS = {
   heatmap: (pairs) => pairs,
   pair_curves: () => (state.cell ? curveRows(state.cell) : []),
@@ -178,6 +153,7 @@ const CHARTS = {
   pgr_by_pair: (pairs) => pairs,
   pgr_by_dataset: (pairs) => pairs,
   comparison: comparisons,
+  published: () => publishedRows().filter((row) => !isMadeUp(row) && row.metric.startsWith("pgr")),
   agreement: (pairs) => pairs.filter((row) => row.agreement != null),
   within: withinRows,
   calibration: () => grid().calibration.filter(isChosen),
@@ -190,6 +166,7 @@ const CHARTS = {
 const EMPTY = {
   pair_curves: "No curve of these trainings is known.",
   comparison: "Nothing to compare: choose another method beside it.",
+  published: "No published PGR is of a dataset and method that are chosen here.",
   within: "Students were not looked at on their way: runtime.eval_at names the points.",
   calibration: "These answers have no probabilities.",
   history: "Every number of this grid has been computed once: no other version of code or data made it before.",
@@ -197,6 +174,7 @@ const EMPTY = {
 
 function counted(name, rows, pairs) {
   if (name === "history") return `${plural(distinct(rows.map((row) => row.node)).length, "number")} with more than one version`;
+  if (name === "published") return `${plural(rows.length, "published number")}; ours are of all pairs and seeds of the grid`;
   const of = (column) => distinct(pairs.map((row) => row[column])).length;
   const items = pairs.map((row) => row.n_items).filter((n) => n != null);
   const words = [plural(of("dataset"), "dataset"), plural(of("pair"), "pair"), plural(of("method"), "method"),

@@ -8,9 +8,17 @@ function element(tag, text, className) {
 }
 
 function cell(value, column, row, isNumeric) {
-  const digits = column.digits ?? (Number.isInteger(value) && !/acc$|^gap$|^agreement/.test(column.name) ? 0 : 3);
-  const text = typeof value === "number" ? fixed(value, digits) : value ?? "–";
-  return element("td", text, [isNumeric ? "number" : "", column.className?.(row) ?? ""].join(" ").trim());
+  const made = element("td", null, [isNumeric ? "number" : "", column.className?.(row) ?? ""].join(" ").trim());
+  made.append(column.show ? column.show(value, row) : inDigits(value, column, row));
+  return made;
+}
+
+function inDigits(value, column, row) {
+  if (typeof value !== "number") return value ?? "–";
+  const given = typeof column.digits === "function" ? column.digits(row) : column.digits;
+  const digits = given ?? (Number.isInteger(value) && !/acc$|^gap$|^agreement/.test(column.name) ? 0 : 3);
+  const [low, high] = (column.ends ?? []).map((name) => row[name]);
+  return fixed(value, digits) + (low == null ? "" : ` (${fixed(low, digits)} to ${fixed(high, digits)})`);
 }
 
 function table(columns, rows, heading) {
@@ -29,17 +37,18 @@ function table(columns, rows, heading) {
 }
 
 const as = (name, title, digits, className) => ({ name, title: title ?? name, digits, className });
+// With its 95 % interval, where it has one.
+const ranged = (name, title, digits) => ({ ...as(name, title, digits), ends: [`${name}_low`, `${name}_high`] });
+const AGREEMENTS = [ranged("agreement"), ranged("agreement_right", "agree, right"), ranged("agreement_wrong", "agree, wrong")];
 const verdict = (row) => (row.verdict === "ok" ? "" : row.verdict);
 const flagged = (row) => (row.flag ? "flag" : "");
 const ACCURACIES = [as("weak_acc", "weak"), as("supervisor_acc", "labels"), as("transfer_acc", "student"), as("ceiling_acc", "ceiling")];
 const NUMBERS = {
-  pairs: [as("dataset"), as("weak"), as("strong"), as("method"), ...ACCURACIES, as("gap"), as("pgr", "PGR", 2),
-    as("pgr_low", "from", 2), as("pgr_high", "to", 2), as("interval_of", "95 % of"), as("flag", "flag", null, flagged),
-    as("near_chance", "near chance"), as("agreement"), as("agreement_right", "agree, right"),
-    as("agreement_wrong", "agree, wrong"), as("n_seeds", "seeds"), as("n_items", "test items")],
-  seeds: [as("dataset"), as("weak"), as("strong"), as("method"), as("seed"), ...ACCURACIES, as("gap"), as("pgr", "PGR", 2),
-    as("flag", "flag", null, flagged), as("agreement"), as("agreement_right", "agree, right"),
-    as("agreement_wrong", "agree, wrong"), as("transfer_score", "student's key")],
+  pairs: [as("dataset"), as("weak"), as("strong"), as("method"), ...ACCURACIES, as("gap"), ranged("pgr", "PGR", 2),
+    as("flag", "flag", null, flagged), as("near_chance", "near chance"), ...AGREEMENTS, as("interval_of", "intervals of"),
+    as("n_seeds", "seeds"), as("n_items", "test items")],
+  seeds: [as("dataset"), as("weak"), as("strong"), as("method"), as("seed"), ...ACCURACIES, as("gap"), ranged("pgr", "PGR", 2),
+    as("flag", "flag", null, flagged), ...AGREEMENTS, as("transfer_score", "student's key")],
 };
 
 function shownRows() {
@@ -88,7 +97,7 @@ function showTable() {
 }
 
 function csv() {
-  const columns = NUMBERS[state.level].map((column) => column.name);
+  const columns = NUMBERS[state.level].flatMap((column) => [column.name, ...(column.ends ?? [])]);
   const quoted = (value) => {
     const text = value == null ? "" : String(value);
     return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
@@ -96,6 +105,14 @@ function csv() {
   const lines = [["grid", ...columns], ...shownRows().map((row) => [state.grid, ...columns.map((name) => row[name])])];
   return lines.map((line) => line.map(quoted).join(",") + "\n").join("");
 }
+
+// What the table shows, and a little more.
+const ASKED = {
+  pairs: "FROM pgr_by_pair LEFT JOIN (\n  SELECT * EXCLUDE (weak_acc, transfer_acc, interval_of, n_items, n_seeds) FROM agreement_by_pair\n) " +
+    "USING (grid, dataset, weak, strong, method)",
+  seeds: "FROM pgr LEFT JOIN (\n  SELECT * EXCLUDE (n, weak_acc, transfer_acc) FROM agreement\n) " +
+    "USING (grid, dataset, weak, strong, method, seed)",
+};
 
 function sql() {
   const quoted = (value) => `'${String(value).replaceAll("'", "''")}'`;
@@ -111,9 +128,9 @@ function sql() {
   if (state.off.seed.size && state.level === "seeds") where.push(`seed IN (${chosenSeeds().join(", ")})`);
   if (state.off.flag.size)
     where.push(`coalesce(flag, 'sound') IN (${FLAGS.filter((value) => isOn("flag", value)).map(quoted).join(", ")})`);
-  const known = NUMBERS[state.level].some((column) => column.name === state.sort);
+  const known = state.sort !== "transfer_score" && NUMBERS[state.level].some((column) => column.name === state.sort);
   const order = known ? `\nORDER BY ${state.sort}${state.isDown ? " DESC" : ""} NULLS LAST` : "";
-  return `SELECT * FROM ${state.level === "pairs" ? "pgr_by_pair" : "pgr"}\nWHERE ${where.join("\n  AND ")}${order}`;
+  return `${ASKED[state.level]}\nWHERE ${where.join("\n  AND ")}${order}`;
 }
 
 byId("csv").addEventListener("click", () => {
@@ -124,13 +141,23 @@ byId("csv").addEventListener("click", () => {
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 });
 
-byId("sql").addEventListener("click", () => {
-  const area = byId("sql-shown").querySelector("textarea");
-  byId("sql-shown").hidden = false;
-  area.value = sql();
+// A browser cannot write Parquet; whoever has the results can.
+function parquetCommand() {
+  const asked = sql().split(/\s+/).join(" ");
+  const quoted = /["$`\\!]/.test(asked) ? `'${asked.replaceAll("'", "'\\''")}'` : `"${asked}"`;
+  return `w2s sql ${quoted} --output ${state.grid}-${state.level}.parquet`;
+}
+
+function giveAway(text) {
+  const area = byId("copied").querySelector("textarea");
+  byId("copied").hidden = false;
+  area.value = text;
   area.select();
-  navigator.clipboard?.writeText(area.value).catch(() => {}); // it is selected, so it can be copied by hand
-});
+  navigator.clipboard?.writeText(text).catch(() => {}); // it is selected, so it can be copied by hand
+}
+
+byId("sql").addEventListener("click", () => giveAway(sql()));
+byId("parquet").addEventListener("click", () => giveAway(parquetCommand()));
 
 byId("level").addEventListener("change", (event) => { state.level = event.target.value; writeAddress(); showTable(); });
 byId("words").addEventListener("input", (event) => { state.words = event.target.value; writeAddress(); showTable(); });

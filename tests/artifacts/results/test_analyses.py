@@ -6,9 +6,11 @@ import random
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from artifacts.identity.keys import JSON
+from flows.plan.load import load_grid
 from tests.toy_grid import ToyGrid, built, rights, rows
 
 
@@ -151,6 +153,20 @@ def test_published_numbers_stand_beside_those_of_the_same_dataset_and_method(gri
     assert ours[("accuracy", "gpt2-xl")] == (0.9, 1)
     assert ours[("pgr", "gpt2 … qwen-14b")] == (pytest.approx(0.5), 1)
     assert {row["dataset"] for row in found} == {"boolq"}
+    assert {row["our_source"] for row in found} == {None}
+
+
+def test_published_numbers_of_a_supervisor_stand_beside_the_one_of_its_name(grid: ToyGrid) -> None:
+    for right, weak in ((70, "gpt2"), (80, "debate-ensemble")):
+        grid.pair(rights(50, 50), rights(right, 100 - right), rights(90, 10), names=("gpt2", "gpt2-xl"))
+        grid.pairs[-1]["weak"] = weak  # whose plain supervisor is the model
+    grid.publish("prepare", {"train": pa.table({"id": ["a"]})}, {"dataset": "boolq"}, {})
+
+    found = built(grid, "FROM beside_published WHERE metric = 'pgr' AND method = 'xent' AND source LIKE 'Lang%'")
+
+    beside = {row["supervisor"]: (row["published"], row["ours"]) for row in found}
+    assert beside == {None: (0.513, pytest.approx(0.5)), "debate-ensemble": (0.692, pytest.approx(0.75))}
+    assert {row["our_source"] for row in found} == {"folder"}
 
 
 def test_published_numbers_say_where_they_are_from_and_how_sure(grid: ToyGrid) -> None:
@@ -158,3 +174,10 @@ def test_published_numbers_say_where_they_are_from_and_how_sure(grid: ToyGrid) -
     assert len(found) > 400
     assert all(row["source"] and row["metric"] and row["certainty"] and row["value"] is not None for row in found)
     assert {row["metric"] for row in found} == {"accuracy", "auroc", "pgr", "pgr_auroc"}
+
+
+def test_supervisors_of_published_numbers_are_those_of_the_preset(grid: ToyGrid) -> None:
+    named = {row["supervisor"] for row in built(grid, "FROM published WHERE supervisor IS NOT NULL")}
+
+    assert named == {"debate-ensemble", "single", "finetune-ensemble", "consultancy", "market-making"}
+    assert named <= {supervisor.name for supervisor in load_grid("debate", {}).supervisors}

@@ -20,7 +20,7 @@ from artifacts.store.grid_runs import GridRun
 from artifacts.store.grids import Grids
 from flows.home import output_kinds
 from tests.places import ROOT
-from tests.toy_grid import ToyGrid, built, rights, rows
+from tests.toy_grid import FLOW_RUN, ToyGrid, built, rights, rows
 
 TABLES = (
     "nodes",
@@ -283,7 +283,7 @@ def test_nodes_say_what_every_artifact_is(grid: ToyGrid) -> None:
     assert (row["stage"], row["key"], row["node"]) == ("weak_labels", key, key[::-1])
     assert (row["dataset"], row["model"], row["seed"], row["method"]) == ("boolq", "small", 0, None)
     assert (row["torch"], row["transformers"], row["host"], row["seconds"]) == ("2.8.0", "5.0.0", "here", 1.5)
-    assert (row["param"], row["at"]) == ("0", "2026-01-02 03:04:05")
+    assert (row["param"], row["at"], row["flow_run"]) == ("0", "2026-01-02 03:04:05", FLOW_RUN)
 
 
 def test_evicted_output_takes_no_room(grid: ToyGrid) -> None:

@@ -11,19 +11,22 @@ import sys
 import tomllib
 from html.parser import HTMLParser
 from pathlib import Path
+from statistics import median
 from typing import Any
 
+import duckdb
 import pytest
 
 from artifacts.errors import UsageError
 from artifacts.results.build import build
+from artifacts.results.comparisons import compare
 from artifacts.results.query import run_query
 from flows.cli import main as cli
 from flows.home import Home, output_kinds
 from flows.report.page.charts import CHARTS, counted, shape_of
 from flows.report.page.data import grid_data, pairs_of, unpacked
 from flows.report.page.page import fresh_page, page, write_page
-from tests.toy_grid import ToyGrid, rights
+from tests.toy_grid import FLOW_RUN, ToyGrid, rights
 
 EVIL = "</script><script>alert('boolq')</script><!--"
 
@@ -132,9 +135,67 @@ def test_rows_on_the_page_are_those_of_the_results(home: Home, written: str) -> 
     for row in expected:
         [shown] = [p for p in pairs if all(p[name] == row[name] for name in ("dataset", "weak", "strong", "method"))]
         assert {name: shown[name] for name in row} == pytest.approx(row, abs=1e-5)
-    assert len(unpacked(grid["seeds"])) == 16
+    agreements = run_query(home.results, "SELECT * EXCLUDE (grid, interval_of, n_items) FROM agreement_by_pair")
+    for row in agreements.to_pylist():
+        [shown] = [p for p in pairs if all(p[name] == row[name] for name in ("dataset", "weak", "strong", "method"))]
+        assert {name: shown[name] for name in row} == pytest.approx(row, abs=1e-5)
+        assert shown["agreement_wrong_low"] < shown["agreement_wrong"] < shown["agreement_wrong_high"]
+    seeds = unpacked(grid["seeds"])
+    assert len(seeds) == 16
+    assert {seed["flow_run"] for seed in seeds} == {FLOW_RUN}
+    assert all(seed["pgr_low"] < seed["pgr"] < seed["pgr_high"] for seed in seeds)
     [audit] = unpacked(grid["audits"])
     assert (audit["verdict"], audit["check"]) == ("warn", "leak.length")
+
+
+def test_medians_over_datasets_have_the_intervals_of_the_results(home: Home) -> None:
+    over = "pgr_over(['weak', 'strong', 'method'])"
+    expected = {
+        (row["weak"], row["strong"], row["method"]): (row["median_pgr_low"], row["median_pgr_high"])
+        for row in run_query(home.results, f"FROM {over}").to_pylist()
+    }
+
+    rows = pairs_of(home.results, "toy")
+
+    assert len(expected) == 4
+    for row in rows:
+        low, high = expected[row["weak"], row["strong"], row["method"]]
+        assert (row["median_low"], row["median_high"]) == pytest.approx((low, high), abs=1e-5)
+        # Of two datasets, the middle of theirs.
+        ends = [r["agreement_right_low"] for r in rows if (r["strong"], r["method"]) == (row["strong"], row["method"])]
+        assert row["right_low"] == pytest.approx(median(ends), abs=2e-5)
+
+
+def test_differences_and_tests_are_those_that_the_terminal_prints(home: Home, written: str) -> None:
+    grid = grids(written)["toy"]
+
+    for reference in ("xent", "logconf"):
+        for table, by in (("differences", "pair"), ("tests", "method")):
+            rows = [row for row in unpacked(grid[table]) if row["reference"] == reference]
+            expected = compare(home.results, "toy", [reference], by).to_pylist()
+            assert len(rows) == len(expected) > 0
+            for row, wanted in zip(rows, expected, strict=True):
+                assert row == pytest.approx({name: wanted[name] for name in row}, abs=1e-5)
+
+
+def test_published_numbers_of_the_same_datasets_are_on_the_page(home: Home, written: str) -> None:
+    rows = unpacked(grids(written)["toy"]["published"])
+
+    assert len(rows) == len(run_query(home.results, "FROM beside_published"))
+    assert ("boolq", "xent", "pgr", 0.513) in {
+        (row["dataset"], row["method"], row["metric"], row["published"]) for row in rows
+    }
+
+
+def test_results_of_another_version_are_one_line_with_what_to_do(home: Home, tmp_path: Path) -> None:
+    other = Home(tmp_path / "other")
+    other.root.mkdir()
+    other.results.write_bytes(home.results.read_bytes())
+    with duckdb.connect(other.results) as connection:
+        connection.execute("DROP VIEW beside_published")
+
+    with pytest.raises(UsageError, match=r"another version of w2s.*`w2s results rebuild` builds it anew$"):
+        grid_data(other, "toy")
 
 
 def test_curve_is_thinned_and_keeps_what_validation_said(written: str) -> None:
