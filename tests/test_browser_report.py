@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 from collections.abc import Iterator
@@ -41,7 +42,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     for place, dataset in enumerate(DATASETS):
         for weak, strong in combinations(range(5), 2):
             for better, method in enumerate(METHODS):
-                n_right = [100 + 15 * weak, 104 + 15 * weak + place // 2 + 3 * better, 100 + 15 * strong]
+                n_right = [100 + 15 * weak, 104 + 15 * weak + place // 2 + (1 + place % 5) * better, 100 + 15 * strong]
                 right = [rights(n, 200 - n) for n in n_right]
                 grid.pair(*right, names=(MODELS[weak], MODELS[strong]), dataset=dataset, method=method)
     grid.run()
@@ -154,19 +155,26 @@ def test_what_is_chosen_is_downloaded_and_copied(page: Page, home: Home) -> None
 
     # What is copied is what the table shows, in its order.
     page.locator("#words").fill("")
-    for level, place in (("pairs", 10), ("seeds", 11)):
+    for level in ("pairs", "seeds"):
         page.locator("#level").select_option(level)
+        place = [text.strip(" ↑↓") for text in page.locator("#table th").all_inner_texts()].index("agreement")
         page.locator("#table th").nth(place).get_by_role("button").click()
         page.get_by_role("button", name="Copy as SQL").click()
         found = run_query(home.results, page.locator("#copied textarea").input_value())
         shown = page.locator(f"#table tbody td:nth-child({place + 1})").all_inner_texts()
-        assert [number.partition(" ")[0] for number in shown] == [f"{share:.3f}" for share in found["agreement"].to_pylist()]
+        assert [number.partition(" ")[0] for number in shown] == [
+            f"{share:.3f}" for share in found["agreement"].to_pylist()
+        ]
 
 
-def told(row: dict[str, Any], name: str) -> str:
-    """A number with its interval, as tables have it."""
-    ends = [f"{row[f'{name}{end}']:.2f}".replace("-", "−") for end in ("", "_low", "_high")]
-    return "{} ({} to {})".format(*ends)
+def numbers(cell: str) -> list[float]:
+    """A number and its interval, if it has one, as tables show them."""
+    return [float(number) for number in re.findall(r"-?[0-9.]+", cell.replace("−", "-"))]
+
+
+def wanted(row: dict[str, Any], name: str) -> Any:
+    """What they are in the results, but for two decimals."""
+    return pytest.approx([row[f"{name}{end}"] for end in ("", "_low", "_high")], abs=0.0051)
 
 
 def cells(page: Page, table: str) -> list[list[str]]:
@@ -179,23 +187,24 @@ def test_medians_and_differences_have_the_intervals_of_the_results_and_of_a_choi
     page: Page, home: Home
 ) -> None:
     by_method = {row["method"]: row for row in pgr_table(home.results, "toy", "method").to_pylist()}
-    compared = compare(home.results, "toy", ["xent", "logconf"]).to_pylist()
+    difference, _ = compare(home.results, "toy", ["xent", "logconf"]).to_pylist()
 
-    shown = [row[:3] for row in cells(page, "by-method")]
-    assert shown == [
-        [method, told(row, "median_pgr"), told(row, "mean_pgr")] for method, row in by_method.items()
-    ]
+    for method, middle, mean, *_ in cells(page, "by-method"):
+        row = by_method.pop(method)
+        assert (numbers(middle), numbers(mean)) == (wanted(row, "median_pgr"), wanted(row, "mean_pgr"))
+    assert not by_method
     [accuracy, recovered] = cells(page, "comparison-table")
     assert [accuracy[0], accuracy[1], recovered[1]] == ["logconf", "accuracy", "PGR"]
-    assert recovered[2:4] == [told(compared[1], "difference"), told(compared[1], "median_difference")]
-    assert recovered[4:6] == [str(compared[1]["n_better"]), str(compared[1]["n_worse"])]
+    assert numbers(recovered[2]) == wanted(difference, "difference")
+    assert numbers(recovered[3]) == wanted(difference, "median_difference")
+    assert recovered[4:6] == [str(difference["n_better"]), str(difference["n_worse"])]
 
     page.locator("nav summary").click()
     page.get_by_role("button", name="set3", exact=True).click()
     drawn(page)
-    [median, mean] = cells(page, "by-method")[0][1:3]
-    assert "(" in mean
-    assert "(" not in median  # the bootstrap over other datasets is not on the page
+    [middle, mean] = cells(page, "by-method")[0][1:3]
+    assert len(numbers(mean)) == 3
+    assert len(numbers(middle)) == 1  # the bootstrap over other datasets is not on the page
 
     page.get_by_role("button", name="set0", exact=True).click(modifiers=["Shift"])
     for dataset in DATASETS[1:3]:
@@ -203,18 +212,24 @@ def test_medians_and_differences_have_the_intervals_of_the_results_and_of_a_choi
     drawn(page)
     few = "WITH few AS (FROM pgr_by_pair WHERE dataset IN $few) FROM pgr_over(['method'], pairs := 'few')"
     expected = {row["method"]: row for row in run_query(home.results, few, {"few": list(DATASETS[:3])}).to_pylist()}
-    assert {row[0]: row[1:4] for row in cells(page, "by-method")} == {
-        method: [told(row, "median_pgr"), told(row, "mean_pgr"), "items only"] for method, row in expected.items()
-    }
+    for method, middle, mean, of, *_ in cells(page, "by-method"):
+        row = expected.pop(method)
+        assert (numbers(middle), numbers(mean)) == (wanted(row, "median_pgr"), wanted(row, "mean_pgr"))
+        assert of == row["interval_of"] == "items only"
+    assert not expected
 
 
 def test_published_numbers_stand_beside_ours(page: Page) -> None:
     rows = cells(page, "published-table")
 
-    assert {row[0] for row in rows} == {"boolq"}
-    assert {row[2] for row in rows} == {"xent", "logconf"}
-    assert all("arXiv" in row[10] or "weak-to-strong" in row[10] or "EleutherAI" in row[10] for row in rows)
-    assert page.locator("#published-said").inner_text() == f"{len(rows)} published numbers of what is in this grid, too."
+    names = page.locator("#published-table th").all_inner_texts()
+    said = [dict(zip(names, row, strict=True)) for row in rows]
+    assert {(row["dataset"], row["method"]) for row in said} == {("boolq", "xent"), ("boolq", "logconf")}
+    assert {row["how it was had"] for row in said} == {"read in code or documents", "measured from a figure"}
+    assert all(row["published by"] != "–" and row["here"].endswith(")") for row in said)
+    assert (
+        page.locator("#published-said").inner_text() == f"{len(rows)} published numbers of what is in this grid, too."
+    )
 
     page.locator("nav summary").click()
     page.get_by_role("button", name="boolq", exact=True).click()

@@ -123,10 +123,9 @@ def compare_at(path: Path, grid: str | None, methods: Sequence[str], levels: Seq
     with reading(path) as connection:
         differences(connection, asked(connection, path, grid, methods))
         tables = {by: connection.sql(LEVELS[by]).to_arrow_table() for by in levels}
-    return {
-        by: (table := _with_tests(table) if by == "method" else table).drop_columns([] if grid is None else ["grid"])
-        for by, table in tables.items()
-    }
+    if "method" in tables:
+        tables["method"] = _with_tests(tables["method"])
+    return {by: table if grid is None else table.drop_columns(["grid"]) for by, table in tables.items()}
 
 
 def asked(

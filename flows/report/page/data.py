@@ -41,7 +41,10 @@ N_REFERENCES = 4
 PAIRS = """
     WITH
         chosen AS (FROM pgr_by_pair WHERE grid = $grid),
-        agreed AS (FROM agreement_by_pair WHERE grid = $grid),
+        agreed AS (
+            SELECT * EXCLUDE (grid, weak_acc, transfer_acc, interval_of, n_items, n_seeds)
+            FROM agreement_by_pair WHERE grid = $grid
+        ),
         sizes AS (
             SELECT model, max(n_parameters) AS size FROM scores WHERE grid = $grid AND supervisor IS NULL GROUP BY model
         ),
@@ -61,7 +64,8 @@ PAIRS = """
         ends AS (
             SELECT
                 weak, strong, parts.method, part,
-                coalesce(any_value(median_low), median(low)) AS low, coalesce(any_value(median_high), median(high)) AS high
+                coalesce(any_value(median_low), median(low)) AS low,
+                coalesce(any_value(median_high), median(high)) AS high
             FROM parts LEFT JOIN over_datasets('shares') AS found
             ON (found.grid, found.method) = (row(weak, strong, part), parts.method)
             GROUP BY ALL
@@ -73,9 +77,7 @@ PAIRS = """
                 max(low) FILTER (part = 'wrong') AS wrong_low, max(high) FILTER (part = 'wrong') AS wrong_high
             FROM ends GROUP BY ALL
         )
-    SELECT chosen.* EXCLUDE grid, agreed.* EXCLUDE (
-            grid, dataset, weak, strong, method, weak_acc, transfer_acc, interval_of, n_items, n_seeds
-        ),
+    SELECT chosen.* EXCLUDE grid, agreed.* EXCLUDE (dataset, weak, strong, method),
         weaker.size AS weak_size, stronger.size AS strong_size,
         medians.median_pgr_low AS median_low, medians.median_pgr_high AS median_high,
         bands.* EXCLUDE (weak, strong, method)
@@ -92,18 +94,20 @@ PAIRS = """
 interval: it is the same for all datasets of a pair and method."""
 
 SEEDS = """
-    WITH trainings AS (
-        SELECT DISTINCT ON (key) key, concat_ws('|', kind, model, half, supervisor, method, seed) AS training
-        FROM scores WHERE grid = $grid
-    )
+    WITH
+        trainings AS (
+            SELECT DISTINCT ON (key) key, concat_ws('|', kind, model, half, supervisor, method, seed) AS training
+            FROM scores WHERE grid = $grid
+        ),
+        agreed AS (SELECT * EXCLUDE (n, weak_acc, transfer_acc) FROM agreement WHERE grid = $grid)
     SELECT pgr.dataset, pgr.weak, pgr.strong, pgr.method, pgr.seed, weak_acc, supervisor_acc, transfer_acc,
         ceiling_acc, pgr.gap, pgr.pgr, pgr.pgr_low, pgr.pgr_high, pgr.flag,
-        agreed.* EXCLUDE (grid, dataset, weak, strong, method, seed, n, weak_acc, transfer_acc),
+        agreed.* EXCLUDE (grid, dataset, weak, strong, method, seed),
         weak_score, transfer_score, ceiling_score, made.flow_run,
         w.training AS weak_training, t.training AS transfer_training, c.training AS ceiling_training
     FROM pgr
     JOIN pairs USING (grid, dataset, weak, strong, method, seed)
-    LEFT JOIN agreement AS agreed USING (grid, dataset, weak, strong, method, seed)
+    LEFT JOIN agreed USING (grid, dataset, weak, strong, method, seed)
     LEFT JOIN nodes AS made ON made.key = transfer_score
     LEFT JOIN trainings AS w ON w.key = weak_score
     LEFT JOIN trainings AS t ON t.key = transfer_score
@@ -176,7 +180,8 @@ HISTORY = """
 """
 
 PUBLISHED = """
-    SELECT * EXCLUDE grid FROM beside_published WHERE grid = $grid ORDER BY dataset, method, supervisor, metric, source, weak
+    SELECT * EXCLUDE grid FROM beside_published WHERE grid = $grid
+    ORDER BY dataset, method, supervisor, metric, source, weak
 """
 
 MEDIANS = """

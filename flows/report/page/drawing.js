@@ -1,5 +1,6 @@
 // Draws the charts, what is nearest to the eye first.
 
+const WIDE = 1240; // pixels
 const waiting = new Map();
 let isDrawing = false;
 
@@ -42,6 +43,8 @@ async function draw(figure, name, rows, pairs) {
   }
   const spec = structuredClone(grid().specs[name]);
   spec.data = { values: rows };
+  // Charts are made for a wide window; in a narrow one their panels stand in more rows, before they shrink.
+  if (spec.columns) spec.columns = Math.min(spec.columns, Math.ceil((spec.columns * figure.clientWidth) / WIDE));
   spec.title.subtitle = counted(name, rows, pairs);
   if (name === "comparison") spec.title.text = `Each method less ${state.base}, on the same pairs`;
   const options = {

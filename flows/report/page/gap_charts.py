@@ -165,7 +165,7 @@ def pgr_by_pair(shape: Shape) -> alt.TopLevelMixin:
         one.facet(
             facet=alt.Facet("pair:N", sort=list(shape.pairs), title=None),
             columns=n_columns(len(shape.pairs), 3),
-            spacing={"row": 24, "column": 142},
+            spacing={"row": 24, "column": 24},
         )
         .transform_calculate(pair=PAIR)
         .properties(title=titled("PGR by pair and method: a dot per dataset, and the median of the sound ones"))
@@ -243,8 +243,8 @@ def comparison(shape: Shape) -> alt.TopLevelMixin:
         ones, means = (held.transform_filter(f"datum.kind == '{kind}'") for kind in ("one", "mean"))
         return alt.layer(
             line_at(x=0),
-            ones.transform_filter("datum.low != null").mark_rule(strokeWidth=1, opacity=0.12).encode(
-                alt.X("low:Q", title=title), y, color, x2="high:Q"
+            ones.transform_filter("datum.low != null").mark_rule(strokeWidth=2).encode(
+                alt.X("low:Q", title=title), y, color, x2="high:Q", opacity=alt.Opacity("opacity:Q", scale=None)
             ),
             ones.mark_point(size=22, opacity=0.45).encode(x, y, color, _standing(legend=None), tooltip=tooltip),
             means.transform_filter("datum.low != null").mark_rule(strokeWidth=2.5).encode(
@@ -268,8 +268,7 @@ def published(shape: Shape) -> alt.TopLevelMixin:
     sources = alt.Legend(title="published by", orient="bottom", columns=2, labelLimit=420)
     learner = "datum.method + (datum.supervisor ? ', ' + datum.supervisor : '')"
     base = alt.Chart().transform_calculate(learner=learner)
-    x = alt.X("at:Q", title="PGR", scale=alt.Scale(domain=[LEAST, MOST]))
-    y = alt.Y("dataset:N", sort=list(shape.datasets), title=None)
+    x, y = _pgr_axis(), alt.Y("dataset:N", sort=list(shape.datasets), title=None)
     theirs = base.transform_calculate(
         at=f"clamp(datum.published, {LEAST}, {MOST})",
         stands=f"datum.published > {MOST} ? 'beyond, right' : datum.published < {LEAST} ? 'beyond, left' : 'sound'",
@@ -282,7 +281,8 @@ def published(shape: Shape) -> alt.TopLevelMixin:
         ],
     )  # fmt: skip
     ours = base.transform_aggregate(
-        ours="max(ours)", ours_low="max(ours_low)", ours_high="max(ours_high)", n="max(n)", groupby=["dataset", "learner"]
+        ours="max(ours)", ours_low="max(ours_low)", ours_high="max(ours_high)", n="max(n)",
+        groupby=["dataset", "learner"],
     ).transform_filter("isValid(datum.ours)").transform_calculate(
         at=f"clamp(datum.ours, {LEAST}, {MOST})",
         low=f"isValid(datum.ours_low) ? clamp(datum.ours_low, {LEAST}, {MOST}) : null",
@@ -301,6 +301,8 @@ def published(shape: Shape) -> alt.TopLevelMixin:
         ],
     )  # fmt: skip
     one = alt.layer(_pgr_levels(), rule, tick, theirs, data=given_rows()).properties(width=250, height=alt.Step(20))
-    return one.facet(facet=alt.Facet("learner:N", title=None), columns=3).transform_calculate(learner=learner).properties(
-        title=titled("PGR as published, and here: a bar at the median over pairs, with its interval")
+    return (
+        one.facet(facet=alt.Facet("learner:N", title=None), columns=3)
+        .transform_calculate(learner=learner)
+        .properties(title=titled("PGR as published, and here: a bar at the median over pairs, with its interval"))
     )

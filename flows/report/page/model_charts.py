@@ -97,9 +97,8 @@ def agreement(shape: Shape) -> alt.TopLevelMixin:
     )  # fmt: skip
     x = model_axis("student, smallest first")
     y = alt.Y("share:Q", title="agreement with the supervisor (fraction)", scale=alt.Scale(domain=[0, 1]))
-    color = alt.Color(
-        "weak:N", title="supervisor", scale=alt.Scale(domain=list(shape.weaks), range=cycled(PALETTE, len(shape.weaks)))
-    )
+    colors = alt.Scale(domain=list(shape.weaks), range=cycled(PALETTE, len(shape.weaks)))
+    color = alt.Color("weak:N", scale=colors, legend=alt.Legend(title="supervisor", symbolOpacity=1))
     in_ink = alt.Legend(title="where it is", symbolFillColor=INK, symbolStrokeColor=INK)
     part = alt.StrokeDash("part:N", legend=in_ink, scale=alt.Scale(domain=["right", "wrong"], range=[[1, 0], [5, 3]]))
     form = alt.Shape("part:N", legend=in_ink, scale=alt.Scale(domain=["right", "wrong"], range=["circle", "diamond"]))
@@ -118,7 +117,9 @@ def agreement(shape: Shape) -> alt.TopLevelMixin:
         data=given_rows(),
     ).properties(width=220, height=200)  # fmt: skip
     return one.facet(facet=panel_per_method(shape), columns=n_columns(len(shape.methods), 4)).properties(
-        title=titled("Agreement where the supervisor is right and where it is wrong: median over datasets, 95 % intervals")
+        title=titled(
+            "Agreement where the supervisor is right and where it is wrong: median over datasets, with intervals"
+        )
     )
 
 

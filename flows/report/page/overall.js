@@ -96,6 +96,7 @@ function comparisons(pairs) {
     rows.push(found);
   }
   for (const [method, own] of Map.groupBy(rows, (row) => row.method)) {
+    for (const row of own) row.opacity = Math.max(0.015, Math.min(0.3, 2 / own.length)); // many lie on each other
     const found = { kind: "mean", method, tests: {} };
     for (const [name, measure] of MEASURES) {
       const held = own.filter((row) => row[name] != null);

@@ -22,7 +22,7 @@ function showPair() {
   const close = element("button", "close");
   close.addEventListener("click", () => { state.cell = null; writeAddress(); showPair(); showTable(); });
   head.append(element("h2", `${row.dataset}: ${row.pair}, ${row.method}`), close);
-  const share = (name) => inDigits(row[name], ranged(name, name, 3), row);
+  const share = (name) => inWords(ranged(name, name, 3), row);
   const range = row.flag ? row.flag : row.pgr_low == null ? "no interval" :
     `95 % interval ${fixed(row.pgr_low, 2)} to ${fixed(row.pgr_high, 2)}, ${row.interval_of}`;
   const words = [
@@ -47,7 +47,7 @@ function showPair() {
       return found ? [{ role, seed: each.seed, ...found }] : [];
     }));
   const runs = distinct(seeds.map((each) => each.flow_run).filter(Boolean));
-  const made = element("p", runs.length ? `Student made by ${runs.length === 1 ? "flow run" : "flow runs"} ` : "Student made by a flow run that is not known.");
+  const made = element("p", runs.length ? `Student made by ${runs.length === 1 ? "flow run" : "flow runs"} ` : "Which flow run made the student was not written down.");
   for (const [index, run] of runs.entries()) made.append(...(index ? [", "] : []), flowRun(run));
   section.append(head, ...words.map((text) => element("p", text)), made, figure, scrolled(table(numbers, seeds)));
   if (trainings.length)
@@ -141,7 +141,7 @@ function showSummary(pairs) {
   const wholes = new Map(grid().medians.map((row) => [row.method, row]));
   const byMethod = [...Map.groupBy(pairs, (row) => row.method)].map(([method, own]) => ({ method, ...overPairs(own, wholes.get(method)) }));
   const told = byMethod.filter((row) => row.median != null).map((row) =>
-    `${row.method} ${inDigits(row.median, ranged("median", "", 2), row)}`);
+    `${row.method} ${inWords(ranged("median", "", 2), row)}`);
   byId("grid-name").textContent = state.grid;
   byId("summary").textContent = `${counted("", [], pairs)}. ` +
     (!told.length ? "No sound PGR." : told.length <= MOST_TOLD ? `Median PGR: ${told.join(", ")}.` : "");
@@ -184,20 +184,23 @@ function showComparisons(pairs) {
 }
 
 function showPublished() {
-  const rows = publishedRows().map((row) => ({ ...row, digits: row.metric.startsWith("pgr") ? 2 : 3 }));
+  const rows = publishedRows().map((row) => ({
+    ...row, digits: row.metric.startsWith("pgr") ? 2 : 3, models: row.method && row.strong ? pairOf(row) : row.weak,
+  }));
   const [made, real] = [rows.filter(isMadeUp), rows.filter((row) => !isMadeUp(row))];
   const digits = (row) => row.digits;
-  const columns = [as("dataset"), as("metric"), as("method"), as("supervisor"), as("weak"), as("strong"), as("published", "published", digits),
-    ranged("ours", "here", digits), as("n", "of"), as("certainty", "how it was had"), as("source", "published by", null, () => "words"),
+  const columns = [as("dataset"), as("metric"), as("method"), as("supervisor"), as("models", "their models"), as("published", "published", digits),
+    ranged("ours", "here", digits), as("n", "of pairs, or seeds"), as("certainty", "how it was had"), as("source", "published by", null, () => "words"),
     as("note", "note", null, () => "words")];
   byId("published-said").textContent = real.length ?
     `${plural(real.length, "published number")} of what is in this grid, too.` :
-    made.length ? `Nothing matches: the rows of this grid are generated, and have no more than the names of the datasets of ${plural(made.length, "published number")}.` :
-      "Nothing matches: no published number that is known here is of a dataset and method of this grid, or of one of its models.";
+    made.length ? `Nothing matches: the rows of this grid are generated; ${plural(made.length, "published number")} of the real datasets of the same names ` +
+        "tell nothing of it." :
+      "Nothing matches: no published number that is known here is of a dataset and method that are chosen, or of their models.";
   document.querySelector("figure[data-chart=published]").hidden = !real.length;
   byId("published-table").replaceChildren(
-    ...(real.length ? [folded("published", "As a table, with sources and how the numbers were had", () => table(columns, real), true)] : []),
-    ...(made.length ? [folded("made", "They, beside what is here", () => table(columns, made))] : []));
+    ...(real.length ? [folded("published", "As a table, with sources and how the numbers were had", () => table(saying(columns, real), real), true)] : []),
+    ...(made.length ? [folded("made", "Show them all the same", () => table(saying(columns, made), made))] : []));
 }
 
 function showSmallTables(pairs) {

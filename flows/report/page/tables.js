@@ -9,17 +9,27 @@ function element(tag, text, className) {
 
 function cell(value, column, row, isNumeric) {
   const made = element("td", null, [isNumeric ? "number" : "", column.className?.(row) ?? ""].join(" ").trim());
-  made.append(column.show ? column.show(value, row) : inDigits(value, column, row));
+  made.append(column.show ? column.show(value, row) : rounded(value, column, row));
+  const range = interval(column, row);
+  if (range) made.append(element("small", range));
   return made;
 }
 
-function inDigits(value, column, row) {
-  if (typeof value !== "number") return value ?? "–";
+function digitsOf(value, column, row) {
   const given = typeof column.digits === "function" ? column.digits(row) : column.digits;
-  const digits = given ?? (Number.isInteger(value) && !/acc$|^gap$|^agreement/.test(column.name) ? 0 : 3);
-  const [low, high] = (column.ends ?? []).map((name) => row[name]);
-  return fixed(value, digits) + (low == null ? "" : ` (${fixed(low, digits)} to ${fixed(high, digits)})`);
+  return given ?? (Number.isInteger(value) && !/acc$|^gap$|^agreement/.test(column.name) ? 0 : 3);
 }
+
+const rounded = (value, column, row) =>
+  typeof value === "number" ? fixed(value, digitsOf(value, column, row)) : value ?? "–";
+
+function interval(column, row) {
+  const [low, high] = (column.ends ?? []).map((name) => row[name]);
+  const digits = digitsOf(row[column.name], column, row);
+  return low == null ? "" : ` (${fixed(low, digits)} to ${fixed(high, digits)})`;
+}
+
+const inWords = (column, row) => rounded(row[column.name], column, row) + interval(column, row);
 
 function table(columns, rows, heading) {
   const made = element("table");
@@ -45,8 +55,8 @@ const flagged = (row) => (row.flag ? "flag" : "");
 const ACCURACIES = [as("weak_acc", "weak"), as("supervisor_acc", "labels"), as("transfer_acc", "student"), as("ceiling_acc", "ceiling")];
 const NUMBERS = {
   pairs: [as("dataset"), as("weak"), as("strong"), as("method"), ...ACCURACIES, as("gap"), ranged("pgr", "PGR", 2),
-    as("flag", "flag", null, flagged), as("near_chance", "near chance"), ...AGREEMENTS, as("interval_of", "intervals of"),
-    as("n_seeds", "seeds"), as("n_items", "test items")],
+    as("flag", "flag", null, flagged), as("near_chance", "near chance"), ...AGREEMENTS, as("n_seeds", "seeds"),
+    as("n_items", "test items"), as("interval_of", "intervals of")],
   seeds: [as("dataset"), as("weak"), as("strong"), as("method"), as("seed"), ...ACCURACIES, as("gap"), ranged("pgr", "PGR", 2),
     as("flag", "flag", null, flagged), ...AGREEMENTS, as("transfer_score", "student's key")],
 };
@@ -70,8 +80,11 @@ function shownRows() {
   });
 }
 
+// Of columns, those that say something of any row.
+const saying = (columns, rows) => columns.filter((column) => rows.some((row) => row[column.name] != null));
+
 function showTable() {
-  const columns = NUMBERS[state.level];
+  const columns = saying(NUMBERS[state.level], grid()[state.level]);
   const rows = shownRows();
   const made = table(columns, rows);
   for (const [index, head] of [...made.tHead.rows[0].cells].entries()) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from artifacts.identity.keys import JSON
+from flows.home import output_kinds
 from flows.plan.load import load_grid
 from tests.toy_grid import ToyGrid, built, rights, rows
 
@@ -162,7 +164,10 @@ def test_published_numbers_of_a_supervisor_stand_beside_the_one_of_its_name(grid
         grid.pairs[-1]["weak"] = weak  # whose plain supervisor is the model
     grid.publish("prepare", {"train": pa.table({"id": ["a"]})}, {"dataset": "boolq"}, {})
 
-    found = built(grid, "FROM beside_published WHERE metric = 'pgr' AND method = 'xent' AND source LIKE 'Lang%'")
+    def kinds(stage: str, params: Mapping[str, JSON]) -> Mapping[str, str]:
+        return {} if stage == "prepare" else output_kinds(stage, params)
+
+    found = built(grid, "FROM beside_published WHERE metric = 'pgr' AND method = 'xent' AND source LIKE 'Lang%'", kinds)
 
     beside = {row["supervisor"]: (row["published"], row["ours"]) for row in found}
     assert beside == {None: (0.513, pytest.approx(0.5)), "debate-ensemble": (0.692, pytest.approx(0.75))}
