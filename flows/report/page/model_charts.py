@@ -19,6 +19,8 @@ from flows.report.page.marks import (
     titled,
 )
 
+DASHES = ([1, 0], [2, 2], [8, 2, 2, 2])
+
 
 def accuracy(shape: Shape) -> alt.TopLevelMixin:
     """Over the strong model, a line of students per supervisor, from its own accuracy on, and the ceilings."""
@@ -54,7 +56,9 @@ def accuracy(shape: Shape) -> alt.TopLevelMixin:
     y = alt.Y("acc:Q", title="accuracy on test (fraction)", scale=alt.Scale(zero=False))
     legend = alt.Legend(title="supervisor", symbolType="stroke", symbolOpacity=1)
     color = alt.Color("series:N", scale=alt.Scale(domain=names, range=range), legend=legend)
-    dash = alt.condition("datum.series == 'ceiling'", alt.value([5, 3]), alt.value([1, 0]))
+    # Of more supervisors than colours, those that share one differ in this.
+    dashes = [DASHES[index // len(PALETTE) % len(DASHES)] for index, _ in enumerate(shape.weaks)]
+    dash = alt.StrokeDash("series:N", scale=alt.Scale(domain=names, range=[*dashes, [5, 3]]), legend=legend)
     tooltip = [
         alt.Tooltip("method:N"), alt.Tooltip("series:N", title="supervisor"), alt.Tooltip("model:N"),
         alt.Tooltip("acc:Q", title="accuracy", format=".3f"), alt.Tooltip("low:Q", title="from", format=".3f"),
@@ -63,7 +67,7 @@ def accuracy(shape: Shape) -> alt.TopLevelMixin:
     band = base.mark_area(opacity=0.12).encode(
         x, alt.Y("low:Q", title="accuracy on test (fraction)"), alt.Y2("high:Q"), color
     )
-    line = base.mark_line().encode(x, y, color, strokeDash=dash)
+    line = base.mark_line().encode(x, y, color, dash)
     dots = base.mark_point(size=45, strokeWidth=2).encode(
         x, y, color, fill=alt.condition("datum.role == 'weak_acc'", alt.value("transparent"), color), tooltip=tooltip
     )

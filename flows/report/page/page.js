@@ -190,7 +190,7 @@ function showPublished() {
   const [made, real] = [rows.filter(isMadeUp), rows.filter((row) => !isMadeUp(row))];
   const digits = (row) => row.digits;
   const columns = [as("dataset"), as("metric"), as("method"), as("supervisor"), as("models", "their models"), as("published", "published", digits),
-    ranged("ours", "here", digits), as("n", "of pairs, or seeds"), as("certainty", "how it was had"), as("source", "published by", null, () => "words"),
+    ranged("ours", "here", digits), as("n", "pairs, seeds"), as("certainty", "how it was had"), as("source", "published by", null, () => "words"),
     as("note", "note", null, () => "words")];
   byId("published-said").textContent = real.length ?
     `${plural(real.length, "published number")} of what is in this grid, too.` :
