@@ -1,7 +1,7 @@
-"""A project in a folder of its own, with a copy of the code that tests may edit; each run is a fresh process.
+"""A project in a folder of its own, and a copy of the code where tests edit it; then each run is a fresh process.
 
-Runs execute their stages in that process, without Prefect, and report which nodes they executed. The processes are
-forked from one that has the big libraries loaded, so a run takes a fraction of a second.
+Runs execute their stages in one process, without Prefect, and report which nodes they executed. It is that of the test
+where the code is ours, else one forked from a process that has the big libraries loaded.
 """
 
 from __future__ import annotations
@@ -102,13 +102,17 @@ class Ran:
 class Project:
     """Code, home and data of one test."""
 
-    def __init__(self, folder: Path, *, copy_code: bool = True) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.code = folder / "code"
+        self.code = ROOT
         self.home = folder / "home"
-        for package in PACKAGES if copy_code else ():
-            ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(ROOT / package, self.code / package, ignore=ignored)
+
+    def copy_code(self) -> None:
+        """From now on the code is a copy, with what was compiled of it."""
+        self.code = self.folder / "code"
+        for package in PACKAGES:
+            # But for what another process is about to write.
+            shutil.copytree(ROOT / package, self.code / package, ignore=shutil.ignore_patterns("*.pyc.*"))
 
     def artifacts(self, stage: str) -> list[Path]:
         """The folders of all artifacts of a stage."""
@@ -127,14 +131,15 @@ class Project:
         return run_query(self.home / "results.duckdb", "SELECT count(*) AS n FROM pgr")["n"][0].as_py()
 
     def edit(self, file: str, old: str, new: str) -> None:
-        """Replace one piece of text that stands exactly once in a file of the code."""
+        """Replace one piece of text that stands exactly once in a file of the code, which is a copy."""
+        assert self.code != ROOT
         path = self.code / file
         text = path.read_text(encoding="utf-8")
         assert text.count(old) == 1, f"{file} has {text.count(old)} times {old!r}"
         path.write_text(text.replace(old, new), encoding="utf-8")
 
     def run(self, config: dict[str, Any], *, while_running: tuple[str, str, str] | None = None) -> Ran:
-        """Run a grid in a fresh process.
+        """Run a grid.
 
         Args:
             config: fields of a GridConfig.
@@ -143,11 +148,14 @@ class Project:
         return self._call(config, execute=True, while_running=while_running)
 
     def plan(self, config: dict[str, Any]) -> dict[str, Any]:
-        """Plan a grid in a fresh process."""
+        """Plan a grid."""
         return self._call(config, execute=False, while_running=None).plan
 
     def _call(self, config: dict[str, Any], *, execute: bool, while_running: tuple[str, str, str] | None) -> Ran:
-        [text] = sent(child_main, [(str(self.code), str(self.home), config, execute, while_running)])
+        if self.code == ROOT:
+            text = json.dumps(run_grid(ROOT, self.home, config, execute, while_running))
+        else:
+            [text] = sent(child_main, [(str(self.code), str(self.home), config, execute, while_running)])
         answer = json.loads(text)
         if "error" in answer:
             raise AssertionError(answer["error"])

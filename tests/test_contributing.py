@@ -25,6 +25,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project with a finished run, to which all examples have then been added."""
     project = Project(tmp_path_factory.mktemp("contributing"))
     assert project.run(LEARNING).stages == N_NODES
+    project.copy_code()
     for name, text in EXAMPLES:
         path = project.code / name
         path.write_text((path.read_text() if path.exists() else "") + text)

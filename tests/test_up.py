@@ -87,6 +87,7 @@ def test_grid_runs_in_one_flow_run_per_dataset_and_then_has_nothing_to_do(up: Up
 
 def test_code_changed_between_two_runs_of_a_deployment_reruns_the_stages_that_reach_it(tmp_path: Path) -> None:
     project = Project(tmp_path)
+    project.copy_code()
     for up in running(Up(tmp_path, code=project.code)):
         grid = {"preset": "quick", "file": up.grid("edited")}
         assert (

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import json
+import shutil
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +74,17 @@ def tiny_tokenizer(*, with_specials: bool = False) -> PreTrainedTokenizerFast:
 
 def tiny_base(folder: Path, family: str = "gpt2", **changes: Any) -> Path:
     """A transformers folder of a random model, the same each time."""
-    config = AutoConfig.for_model(family, vocab_size=len(WORDS) + len(SPECIALS), **SIZES[family] | changes)
+    shutil.copytree(_made(family, json.dumps(changes)), folder, dirs_exist_ok=True)
+    return folder
+
+
+@cache
+def _made(family: str, changes: str) -> Path:
+    """Made once per process."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    fields = SIZES[family] | json.loads(changes)
+    config = AutoConfig.for_model(family, vocab_size=len(WORDS) + len(SPECIALS), **fields)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         AutoModel.from_config(config).save_pretrained(folder)

@@ -18,6 +18,7 @@ from artifacts.store.grids import Grids
 from artifacts.store.local import LocalStore
 from artifacts.store.manifest import Manifest, Output
 from flows.home import output_kinds
+from tests.empty_results import place
 
 FLOW_RUN = "01234567-89ab-cdef-0123-456789abcdef"
 """In which all of it is made."""
@@ -29,11 +30,12 @@ def rights(*counts: int) -> list[bool]:
 
 
 class ToyGrid:
-    """A store with one grid; nothing is a result before ``run``."""
+    """A store with one grid, and the results of before; nothing is a result before ``run``."""
 
     def __init__(self, root: Path, name: str = "toy") -> None:
         self.store = LocalStore(root / "store")
         self.results = root / "results.duckdb"
+        place(self.results)
         self.name = name
         self.nodes: dict[str, GridNode] = {}
         self.pairs: list[dict[str, JSON]] = []

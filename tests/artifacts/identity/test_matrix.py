@@ -57,43 +57,50 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def project(built: Path) -> Project:
+def finished(built: Path) -> Project:
     """The finished project, as it was: every test has its own copy, at the same place."""
     shutil.rmtree(built)
     shutil.copytree(built.with_name("pristine"), built)
-    return Project(built, copy_code=False)
+    return Project(built)
 
 
-def test_nothing_changed_runs_nothing(project: Project) -> None:
-    assert not project.run(grid(project.folder)).stages
+@pytest.fixture
+def project(finished: Project) -> Project:
+    """The same, whose code may be edited, and runs in processes of their own."""
+    finished.copy_code()
+    return finished
 
 
-def test_input_file_touched_runs_nothing(project: Project) -> None:
-    os.utime(project.folder / "data" / "sst2" / "train.jsonl", (1, 1))
-
-    assert not project.run(grid(project.folder)).stages
+def test_nothing_changed_runs_nothing(finished: Project) -> None:
+    assert not finished.run(grid(finished.folder)).stages
 
 
-def test_row_that_prepare_drops_edited_runs_prepare_alone(project: Project) -> None:
-    edit_row(project.folder / "data" / "sst2" / "test.jsonl", 16, sentence=LONG["sentence"] + " and longer")
+def test_input_file_touched_runs_nothing(finished: Project) -> None:
+    os.utime(finished.folder / "data" / "sst2" / "train.jsonl", (1, 1))
 
-    assert project.run(grid(project.folder)).stages == {"prepare": 1}
+    assert not finished.run(grid(finished.folder)).stages
 
 
-def test_training_row_edited_runs_nodes_of_its_dataset_only(project: Project) -> None:
+def test_row_that_prepare_drops_edited_runs_prepare_alone(finished: Project) -> None:
+    edit_row(finished.folder / "data" / "sst2" / "test.jsonl", 16, sentence=LONG["sentence"] + " and longer")
+
+    assert finished.run(grid(finished.folder)).stages == {"prepare": 1}
+
+
+def test_training_row_edited_runs_nodes_of_its_dataset_only(finished: Project) -> None:
     for index in range(48):
-        edit_row(project.folder / "data" / "sst2" / "train.jsonl", index, sentence=f"now it is row {index} of good")
+        edit_row(finished.folder / "data" / "sst2" / "train.jsonl", index, sentence=f"now it is row {index} of good")
 
-    ran = project.run(grid(project.folder)).stages
+    ran = finished.run(grid(finished.folder)).stages
 
     assert ran == {stage: n_nodes for stage, n_nodes in N_NODES.items() if stage != "pretrain"}
 
 
-def test_test_row_edited_runs_prepare_labels_and_scores_but_no_training(project: Project) -> None:
+def test_test_row_edited_runs_prepare_labels_and_scores_but_no_training(finished: Project) -> None:
     for index in range(16):
-        edit_row(project.folder / "data" / "sst2" / "test.jsonl", index, sentence=f"another text {index}")
+        edit_row(finished.folder / "data" / "sst2" / "test.jsonl", index, sentence=f"another text {index}")
 
-    assert project.run(grid(project.folder)).stages == {"prepare": 1, "weak_labels": 1, "score": 3}
+    assert finished.run(grid(finished.folder)).stages == {"prepare": 1, "weak_labels": 1, "score": 3}
 
 
 NO_MEANING = {
@@ -276,39 +283,39 @@ def test_code_outside_stages_edited_runs_nothing(project: Project) -> None:
     assert not project.run(grid(project.folder)).stages
 
 
-def test_artifact_deleted_runs_that_node_and_no_descendant(project: Project) -> None:
-    [labels] = project.artifacts("weak_labels")
+def test_artifact_deleted_runs_that_node_and_no_descendant(finished: Project) -> None:
+    [labels] = finished.artifacts("weak_labels")
     shutil.rmtree(labels)
 
-    assert project.run(grid(project.folder)).stages == {"weak_labels": 1}
+    assert finished.run(grid(finished.folder)).stages == {"weak_labels": 1}
 
 
-def test_artifact_truncated_runs_that_node_and_no_descendant(project: Project) -> None:
-    [prepared] = project.artifacts("prepare")
+def test_artifact_truncated_runs_that_node_and_no_descendant(finished: Project) -> None:
+    [prepared] = finished.artifacts("prepare")
     file = prepared / "transfer_train.parquet"
     file.write_bytes(file.read_bytes()[:-1])
 
-    assert project.run(grid(project.folder)).stages == {"prepare": 1}
+    assert finished.run(grid(finished.folder)).stages == {"prepare": 1}
 
 
-def test_seed_added_runs_only_its_nodes(project: Project) -> None:
-    ran = project.run(grid(project.folder, seeds=[0, 1])).stages
+def test_seed_added_runs_only_its_nodes(finished: Project) -> None:
+    ran = finished.run(grid(finished.folder, seeds=[0, 1])).stages
 
     assert ran == {"train_gt": 2, "weak_labels": 1, "train_w2s": 1, "score": 3}
 
 
-def test_model_added_runs_only_its_nodes(project: Project) -> None:
+def test_model_added_runs_only_its_nodes(finished: Project) -> None:
     larger = copy.deepcopy(TINY["models"][1])
     larger["name"] = "l"
     larger["pretrain"]["size"]["width"] = 16
 
-    ran = project.run(grid(project.folder, models=[*TINY["models"], larger])).stages
+    ran = finished.run(grid(finished.folder, models=[*TINY["models"], larger])).stages
 
     # Pairs s-l and m-l: a pretraining, m as supervisor and l as ceiling, m's labels, two students; their scores.
     assert ran == {"pretrain": 1, "train_gt": 2, "weak_labels": 1, "train_w2s": 2, "score": 4}
 
 
-def test_method_added_runs_only_its_nodes(project: Project) -> None:
-    ran = project.run(grid(project.folder, methods=["xent", "logconf"])).stages
+def test_method_added_runs_only_its_nodes(finished: Project) -> None:
+    ran = finished.run(grid(finished.folder, methods=["xent", "logconf"])).stages
 
     assert ran == {"train_w2s": 1, "score": 1}

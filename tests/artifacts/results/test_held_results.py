@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from flows.serve.doctor_places import check_results
 from flows.serve.findings import OK, WARNING
 from tests.flows.run.test_run import run
 from tests.toy_grid import ToyGrid, rights
+from tests.toy_runs import open_session, submitter
 
 NOTEBOOK = """
 import sys
@@ -65,13 +67,21 @@ def notebook(results: Path) -> Iterator[Notebook]:
             assert process.returncode == 0
 
 
-@pytest.fixture
-def grid(tmp_path: Path) -> ToyGrid:
-    grid = ToyGrid(tmp_path)
+@pytest.fixture(scope="module")
+def landed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a grid whose results have landed."""
+    grid = ToyGrid(tmp_path_factory.mktemp("landed"))
     grid.pair(rights(60, 40), rights(70, 30), rights(85, 15))
     grid.run()
     build(grid.store, grid.results, output_kinds)
-    return grid
+    return grid.results.parent
+
+
+@pytest.fixture
+def grid(landed: Path, tmp_path: Path) -> ToyGrid:
+    """A copy of it."""
+    shutil.copytree(landed, tmp_path, dirs_exist_ok=True)
+    return ToyGrid(tmp_path)
 
 
 def log(results: Path) -> Path:
@@ -265,8 +275,11 @@ def test_missing_results_are_there_after_a_run(tmp_path: Path) -> None:
     results = tmp_path / "results.duckdb"
     with pytest.raises(UsageError, match=f"no results at {results}: run a grid first"):
         pgr_table(results, "toy", "pair")
+    session = open_session(tmp_path)
+    submit = submitter(session, [])
+    results.unlink()
 
-    run(tmp_path)
+    session.run(submit, n_at_once=4)
 
     assert pgr_table(results, "toy", "pair").num_rows
 
