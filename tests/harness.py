@@ -19,6 +19,7 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
+from tests.empty_results import place
 from tests.places import ROOT
 
 PACKAGES = ("w2s_core", "artifacts", "tasks", "flows")
@@ -106,6 +107,7 @@ class Project:
         self.folder = folder
         self.code = ROOT
         self.home = folder / "home"
+        place(self.home / "results.duckdb")
 
     def copy_code(self) -> None:
         """From now on the code is a copy, with what was compiled of it."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
+import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from graphlib import TopologicalSorter
 from pathlib import Path
-
-import pytest
 
 from artifacts.results.build import build
 from flows.home import output_kinds
@@ -163,18 +163,19 @@ def test_modules_have_fewer_than_500_lines() -> None:
     assert {path: n for path, n in lengths.items() if n >= 500} == {}
 
 
-def loaded_after(*arguments: str, home: Path) -> set[str]:
-    """Top-level packages that a command has loaded when it ends."""
+def loaded_after(*commands: Sequence[str], home: Path) -> set[str]:
+    """Top-level packages that a process has loaded when it has carried out some commands."""
     code = (
-        "import sys\n"
-        "sys.argv = ['w2s', *sys.argv[1:]]\n"
+        "import json, sys\n"
         "from flows.cli.main import main\n"
-        "try:\n    main()\n"
-        "except SystemExit:\n    pass\n"
+        "for command in json.loads(sys.argv[1]):\n"
+        "    sys.argv = ['w2s', *command]\n"
+        "    try:\n        main()\n"
+        "    except SystemExit:\n        pass\n"
         "print('LOADED', *sorted({name.split('.')[0] for name in sys.modules}))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
+        [sys.executable, "-c", code, json.dumps(commands)],
         capture_output=True,
         text=True,
         check=True,
@@ -185,35 +186,32 @@ def loaded_after(*arguments: str, home: Path) -> set[str]:
 
 
 def test_plan_loads_nothing_heavy(tmp_path: Path) -> None:
-    assert not loaded_after("plan", "demo", home=tmp_path) & set(HEAVY)
+    assert not loaded_after(["plan", "demo"], home=tmp_path) & set(HEAVY)
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["status"],
-        ["explain", "train"],
-        ["pgr"],
-        ["compare"],
-        ["doctor"],
-        ["figures", "--grid", "demo"],
-        ["report"],
-        ["sql", "SELECT 1"],
-        ["grids"],
-        ["store", "gc"],
-    ],
+LIGHT = (
+    ["status"],
+    ["explain", "train"],
+    ["pgr"],
+    ["compare"],
+    ["doctor"],
+    ["figures", "--grid", "toy"],
+    ["report"],
+    ["sql", "SELECT 1"],
+    ["grids"],
+    ["store", "gc"],
 )
-def test_light_command_loads_neither_torch_nor_prefect(arguments: list[str], tmp_path: Path) -> None:
-    assert not loaded_after(*arguments, home=tmp_path) & {"torch", "transformers", "prefect"}
 
 
-def test_figures_load_neither_torch_nor_prefect(tmp_path: Path) -> None:
-    grid = ToyGrid(tmp_path)
+def test_light_commands_load_neither_torch_nor_prefect_with_results_or_without(tmp_path: Path) -> None:
+    grid = ToyGrid(tmp_path / "toy")
     grid.pair(rights(60, 40), rights(70, 30), rights(85, 15))
     grid.run()
     build(grid.store, grid.results, output_kinds)
 
-    loaded = loaded_after("figures", "--grid", "toy", home=tmp_path)
+    loaded = loaded_after(*LIGHT, home=tmp_path / "toy")
 
-    assert "altair" in loaded
+    assert "altair" in loaded, "figures were drawn"
     assert not loaded & {"torch", "transformers", "prefect"}
+    without = [command for command in LIGHT if command != ["doctor"]]
+    assert not loaded_after(*without, home=tmp_path / "empty") & {"torch", "transformers", "prefect"}

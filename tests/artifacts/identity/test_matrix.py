@@ -111,9 +111,9 @@ NO_MEANING = {
 }
 
 
-@pytest.mark.parametrize("edit", NO_MEANING)
-def test_edit_without_meaning_runs_nothing(edit: str, project: Project) -> None:
-    project.edit(*NO_MEANING[edit])
+def test_edits_without_meaning_run_nothing(project: Project) -> None:
+    for edit in NO_MEANING.values():
+        project.edit(*edit)
 
     assert not project.run(grid(project.folder)).stages
 
@@ -142,10 +142,14 @@ CODE = {
         ("w2s_core/entries/predict.py", "quality: dict[str, Any] = {}", "quality: dict[str, Any] = dict()"),
         {"weak_labels": 1},
     ),
-    "a loss that no node uses": (("w2s_core/methods/confidence.py", "len(logits) / 2", "len(logits) // 2"), {}),
+}
+
+UNREACHED = {
+    "a loss that no node uses": ("w2s_core/methods/confidence.py", "len(logits) / 2", "len(logits) // 2"),
     "the formatter of another dataset": (
-        ("w2s_core/data/nlp/pairs.py", """f"Q: {clean(row['question'])}\"""", """f"Ask: {clean(row['question'])}\""""),
-        {},
+        "w2s_core/data/nlp/pairs.py",
+        """f"Q: {clean(row['question'])}\"""",
+        """f"Ask: {clean(row['question'])}\"""",
     ),
 }
 
@@ -158,6 +162,16 @@ def test_code_edited_runs_exactly_the_stages_that_reach_it(what: str, project: P
     assert project.run(grid(project.folder)).stages == expected
 
 
+def test_code_that_no_node_of_the_grid_reaches_edited_runs_nothing(project: Project) -> None:
+    for edit in UNREACHED.values():
+        project.edit(*edit)
+    for file in ("artifacts/store/contract.py", "flows/cli/display.py", "tasks/workers/run_stage.py"):
+        path = project.code / file
+        path.write_text(path.read_text(encoding="utf-8") + "\nEDITED = 1\n", encoding="utf-8")
+
+    assert not project.run(grid(project.folder)).stages
+
+
 def test_base_class_edited_runs_the_stages_that_reach_the_class(project: Project) -> None:
     project.edit("w2s_core/data/sampling.py", "class Split:", "class Split(Based):")
     project.edit("w2s_core/data/sampling.py", "class Row(", "class Based:\n    depth = 1\n\n\nclass Row(")
@@ -168,35 +182,21 @@ def test_base_class_edited_runs_the_stages_that_reach_the_class(project: Project
     assert project.run(grid(project.folder)).stages == {"prepare": 1}
 
 
-def test_plan_names_the_function_that_changed(project: Project) -> None:
-    project.edit(*CODE["helper of scores alone"][0])
+def test_formatter_edited_runs_its_dataset_alone_is_named_and_keeps_the_number_of_pgr_rows(finished: Project) -> None:
+    both = grid(finished.folder, datasets=["sst2", "cola"])
+    finished.run(both)
+    finished.copy_code()
+    before = finished.count_pgr()
+    finished.edit("w2s_core/data/nlp/texts.py", 'Example(sentence, "Positive?"', 'Example(sentence, "Good or bad?"')
 
-    plan = project.plan(grid(project.folder))
+    ran = finished.run(both)
 
-    assert {node["reason"] for node in plan["nodes"] if node["stage"] == "score"} == {"code: w2s_core.metrics:brier"}
-
-
-def test_formatter_edited_keeps_the_number_of_pgr_rows(project: Project) -> None:
-    before = project.count_pgr()
-    project.edit("w2s_core/data/nlp/texts.py", 'Example(sentence, "Positive?"', 'Example(sentence, "Good or bad?"')
-
-    ran = project.run(grid(project.folder)).stages
-
-    assert ran == {"prepare": 1} | AFTER_TRAINING
-    assert project.count_pgr() == before == 1
-
-
-def test_formatter_edited_makes_its_dataset_stale_alone_and_is_named(project: Project) -> None:
-    both = grid(project.folder, datasets=["sst2", "cola"])
-    project.run(both)
-    project.edit("w2s_core/data/nlp/texts.py", 'Example(sentence, "Positive?"', 'Example(sentence, "Good or bad?"')
-
-    plan = project.plan(both)
-
-    nodes = {(node["labels"].get("dataset"), node["status"]) for node in plan["nodes"]} - {(None, "fresh")}
+    nodes = {(node["labels"].get("dataset"), node["status"]) for node in ran.plan["nodes"]} - {(None, "fresh")}
     assert nodes == {("sst2", "stale"), ("sst2", "depends"), ("cola", "fresh")}
-    [reason] = [node["reason"] for node in plan["nodes"] if node["status"] == "stale"]
+    [reason] = [node["reason"] for node in ran.plan["nodes"] if node["status"] == "stale"]
     assert reason == "code: w2s_core.data.nlp.texts:_sst2"
+    assert ran.stages == {"prepare": 1} | AFTER_TRAINING
+    assert finished.count_pgr() == before
 
 
 REGISTERED = {
@@ -215,9 +215,9 @@ REGISTERED = {
 }
 
 
-@pytest.mark.parametrize("kind", REGISTERED)
-def test_new_entry_registered_runs_nothing(kind: str, project: Project) -> None:
-    project.edit(*REGISTERED[kind])
+def test_new_entries_registered_run_nothing(project: Project) -> None:
+    for edit in REGISTERED.values():
+        project.edit(*edit)
 
     assert not project.run(grid(project.folder)).stages
 
@@ -246,17 +246,15 @@ def test_field_added_without_its_frozen_value_runs_the_nodes_that_have_it(projec
     assert project.run(grid(project.folder)).stages == {"train_gt": 2, "train_w2s": 1}
 
 
-def test_default_changed_runs_the_nodes_that_used_it(project: Project) -> None:
+def test_default_changed_runs_the_nodes_that_used_it_and_the_plan_says_from_which_value_to_which(
+    project: Project,
+) -> None:
     project.edit("flows/plan/grid.py", "weight_decay: float = Field(0.0", "weight_decay: float = Field(0.5")
 
-    assert project.run(grid(project.folder)).stages == AFTER_TRAINING
+    ran = project.run(grid(project.folder))
 
-
-def test_plan_says_from_which_value_to_which_a_parameter_changed(project: Project) -> None:
-    project.edit("flows/plan/grid.py", "weight_decay: float = Field(0.0", "weight_decay: float = Field(0.5")
-
-    reasons = {n["stage"]: n["reason"] for n in project.plan(grid(project.folder))["nodes"] if n["cause"]}
-
+    assert ran.stages == AFTER_TRAINING
+    reasons = {node["stage"]: node["reason"] for node in ran.plan["nodes"] if node["cause"]}
     assert reasons["train_gt"] == "parameter: training.weight_decay 0.0 → 0.5"
 
 
@@ -272,14 +270,6 @@ def test_helper_edited_while_a_grid_runs_leaves_no_artifact_that_its_code_did_no
     assert all(m["code"]["digest"] == planned[m["node"]] for m in project.manifests())
     # The same command again goes on, and ends.
     assert project.run(grid(project.folder)).stages["score"] == 3
-    assert not project.run(grid(project.folder)).stages
-
-
-def test_code_outside_stages_edited_runs_nothing(project: Project) -> None:
-    for file in ("artifacts/store/contract.py", "flows/cli/display.py", "tasks/workers/run_stage.py"):
-        path = project.code / file
-        path.write_text(path.read_text(encoding="utf-8") + "\nEDITED = 1\n", encoding="utf-8")
-
     assert not project.run(grid(project.folder)).stages
 
 

@@ -138,7 +138,7 @@ class World:
                 path.write_bytes(b"x")
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 3))])
 def test_landings_end_where_building_anew_does(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world, anew = World(tmp_path, seed), tmp_path / "anew.duckdb"
     events: list[Callable[[], None]] = [

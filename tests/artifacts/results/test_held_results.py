@@ -20,7 +20,6 @@ from flows.home import Home, output_kinds
 from flows.report.figures import write_figures
 from flows.serve.doctor_places import check_results
 from flows.serve.findings import OK, WARNING
-from tests.flows.run.test_run import run
 from tests.toy_grid import ToyGrid, rights
 from tests.toy_runs import open_session, submitter
 
@@ -233,10 +232,9 @@ def make_older(results: Path) -> None:
 
 @pytest.mark.parametrize("change", [spoil, spoil_blocks, make_newer, make_older])
 def test_what_is_said_of_results_that_cannot_be_read_helps(
-    change: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    change: object, grid: ToyGrid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    results = tmp_path / "results.duckdb"
-    run(tmp_path)
+    results = grid.results
     assert callable(change)
     change(results)
 
@@ -247,7 +245,7 @@ def test_what_is_said_of_results_that_cannot_be_read_helps(
     assert message.startswith(f"cannot read {results} (")
     assert message.endswith("; `w2s results rebuild` builds it anew")
     assert "\n" not in message
-    monkeypatch.setenv("W2S_HOME", str(tmp_path))
+    monkeypatch.setenv("W2S_HOME", str(results.parent))
     rebuild()
     assert pgr_table(results, "toy", "pair").num_rows
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -17,14 +18,21 @@ from tests.mutations import command
 from tests.toy_runs import drain, open_session
 
 
-@pytest.fixture
-def done(tmp_path: Path) -> Session:
-    """A session whose grid is done, in the home that the commands use."""
-    home = Path(os.environ["W2S_HOME"])
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with a grid that is done."""
+    home = tmp_path_factory.mktemp("finished")
     drain(open_session(home))
-    session = open_session(home)
-    session.record_fresh()
-    return session
+    open_session(home).record_fresh()
+    return home
+
+
+@pytest.fixture
+def done(finished: Path) -> Session:
+    """A session of it, in a copy that is the home that the commands use."""
+    home = Path(os.environ["W2S_HOME"])
+    shutil.copytree(finished, home)
+    return open_session(home)
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:

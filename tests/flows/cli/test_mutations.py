@@ -32,8 +32,9 @@ def test_mutated_grids_are_planned_or_get_a_line(tmp_path: Path) -> None:
         assert ended.code in (0, 2), (text, ended.printed)
 
 
-def test_mutated_command_lines_are_carried_out_or_get_a_line(tmp_path: Path) -> None:
-    for words, ended in of_command_lines(tmp_path, command_lines(seed=1, n=60)):
+@pytest.mark.parametrize(("seed", "n"), [(1, 25), pytest.param(2, 100, marks=pytest.mark.slow)])
+def test_mutated_command_lines_are_carried_out_or_get_a_line(seed: int, n: int, tmp_path: Path) -> None:
+    for words, ended in of_command_lines(tmp_path, command_lines(seed, n)):
         assert not ended.fault, (words, ended.fault)
 
 
@@ -48,7 +49,14 @@ def test_commands_that_write_do_and_what_is_half_written_is_seen(tmp_path: Path)
     assert half_written(tmp_path / "home") == ["score/.draft", f"score/{manifest.parent.name}"]
 
 
-@pytest.mark.parametrize(("n", "words"), [(40, ("show", "sst2", "--n", "1")), (5, ("audit", "sst2"))])
+@pytest.mark.parametrize(
+    ("n", "words"),
+    [
+        (40, ("show", "sst2", "--n", "1")),
+        (2, ("audit", "sst2")),
+        pytest.param(10, ("audit", "sst2"), marks=pytest.mark.slow),
+    ],
+)
 def test_damaged_files_are_read_or_named_in_a_line(n: int, words: tuple[str, ...], tmp_path: Path) -> None:
     for ended in of_files(tmp_path, n, *words, seed=1):
         assert not ended.fault

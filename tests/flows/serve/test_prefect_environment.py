@@ -154,7 +154,14 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize(("settings", "file", "line"), WRONG.values(), ids=WRONG)
+@pytest.mark.parametrize(
+    ("settings", "file", "line"),
+    # A process each.
+    [
+        pytest.param(*case, id=name, marks=pytest.mark.slow if name == "a number" else ())
+        for name, case in WRONG.items()
+    ],
+)
 def test_wrong_setting_of_the_users_prefect_is_one_line(
     settings: dict[str, str], file: str, line: str, tmp_path: Path
 ) -> None:
