@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -15,23 +14,14 @@ from flows.cli import main as cli
 from flows.run.session import Session
 from tasks.workers.checkpoints import checkpoint_folder
 from tests.mutations import command
-from tests.toy_runs import drain, open_session
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with a grid that is done."""
-    home = tmp_path_factory.mktemp("finished")
-    drain(open_session(home))
-    open_session(home).record_fresh()
-    return home
+from tests.toy_runs import drain, finished, open_session
 
 
 @pytest.fixture
-def done(finished: Path) -> Session:
-    """A session of it, in a copy that is the home that the commands use."""
+def done() -> Session:
+    """A session whose grid is done, in the home that the commands use."""
     home = Path(os.environ["W2S_HOME"])
-    shutil.copytree(finished, home)
+    finished(home)
     return open_session(home)
 
 

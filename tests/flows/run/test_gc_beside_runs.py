@@ -23,7 +23,7 @@ from flows.run.session import Session
 from tasks.workers.checkpoints import checkpoint_folder, sweep
 from tests.homes import LONG, Runs
 from tests.toy_artifacts import KEY, STAGE, publish, run_of
-from tests.toy_runs import open_session, submitter
+from tests.toy_runs import finished, open_session, submitter
 
 OTHER = "b" * 64
 
@@ -70,7 +70,7 @@ def test_gc_before_and_after_every_stage_of_a_run_removes_nothing_that_it_needs(
 
 
 def test_what_a_dropped_grid_alone_had_and_gc_removed_after_the_plan_is_made_again(tmp_path: Path) -> None:
-    run(open_session(tmp_path), [])
+    finished(tmp_path)
     session = open_session(tmp_path, seeds=[0, 1], name="more")
     n_planned = len(session.plan.pending)
     Grids(session.store).drop("toy")
@@ -84,7 +84,7 @@ def test_what_a_dropped_grid_alone_had_and_gc_removed_after_the_plan_is_made_aga
 
 
 def test_fresh_grid_whose_artifacts_gc_removed_after_the_plan_has_work(tmp_path: Path) -> None:
-    run(open_session(tmp_path), [])
+    finished(tmp_path)
     session = open_session(tmp_path, name="again")
     assert not session.plan.pending
     Grids(session.store).drop("toy")
@@ -99,7 +99,7 @@ def test_fresh_grid_whose_artifacts_gc_removed_after_the_plan_has_work(tmp_path:
 def test_run_that_starts_after_gc_has_looked_keeps_what_it_found_fresh(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run(open_session(tmp_path), [])
+    finished(tmp_path)
     session = open_session(tmp_path, seeds=[0, 1], name="more")
     Grids(session.store).drop("toy")
     swept: list[int] = []
@@ -192,7 +192,7 @@ def test_who_begins_to_rely_on_an_artifact_waits_until_gc_is_through_with_it(sto
 
 
 def test_artifact_of_another_grids_node_is_kept_as_soon_as_a_run_relies_on_it(tmp_path: Path) -> None:
-    run(open_session(tmp_path), [])
+    finished(tmp_path)
     session = open_session(tmp_path, name="cut", data={"n_train": 1234})
     [before] = [made for made in session.store.manifests() if made.stage == "prepare"]
     executed: list[str] = []
@@ -238,7 +238,7 @@ def test_weights_that_another_run_waits_for_are_not_evicted(tmp_path: Path) -> N
 
 
 def test_eviction_after_the_plan_is_seen_when_the_run_begins(tmp_path: Path) -> None:
-    run(open_session(tmp_path), [])
+    finished(tmp_path)
     session = open_session(tmp_path, name="more", methods=["xent", "logconf"])
     [made] = [m for m in session.store.manifests() if m.stage == "train_gt" and m.labels["half"] == "weak_train"][:1]
     session.store.evict(made.stage, made.key, "model")
@@ -272,7 +272,7 @@ def test_checkpoint_of_a_run_that_began_after_the_listing_is_kept(tmp_path: Path
 
 
 def test_results_land_beside_gc_that_removes_what_was_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run(open_session(tmp_path), [])
+    finished(tmp_path)
     session = open_session(tmp_path, name="more", seeds=[1])
     removed: list[str] = []
 

@@ -12,7 +12,7 @@ from artifacts.results.query import pgr_table
 from artifacts.store.grids import Grids
 from flows.home import Home, Places
 from flows.run.garbage import collect_garbage
-from tests.toy_runs import open_session, submitter
+from tests.toy_runs import finished, open_session, submitter
 
 
 def run(home: Path, **changes: object) -> list[str]:
@@ -185,7 +185,7 @@ def test_run_notices_that_its_home_or_store_is_gone(tmp_path: Path, monkeypatch:
     ids=lambda changes: next(iter(changes)),
 )
 def test_changed_grid_leaves_its_earlier_results_as_a_version(changes: dict[str, Any], tmp_path: Path) -> None:
-    run(tmp_path)
+    finished(tmp_path)
     before = pgr_table(tmp_path / "results.duckdb", "toy", "seed").to_pylist()
 
     session = open_session(tmp_path, **changes)
@@ -208,13 +208,13 @@ def test_changed_grid_leaves_its_earlier_results_as_a_version(changes: dict[str,
     ids=lambda changes: next(iter(changes)),
 )
 def test_what_changes_no_number_is_no_other_definition(changes: dict[str, Any], tmp_path: Path) -> None:
-    run(tmp_path)
+    finished(tmp_path)
 
     assert open_session(tmp_path, **changes).changed is None
 
 
 def test_earlier_definition_goes_when_its_time_is_over(tmp_path: Path) -> None:
-    run(tmp_path)
+    finished(tmp_path)
     run(tmp_path, seeds=[1])
     session = open_session(tmp_path, seeds=[1])
 
@@ -230,7 +230,7 @@ def test_earlier_definition_goes_when_its_time_is_over(tmp_path: Path) -> None:
 
 
 def test_running_grid_shows_at_once_what_it_reuses(tmp_path: Path) -> None:
-    run(tmp_path)
+    finished(tmp_path)
     session = open_session(tmp_path, name="more", seeds=[0, 1])
 
     with session.recorded() as update:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,18 +63,26 @@ class Keeping(Silent):
             raise Stopped
 
 
+@contextmanager
+def every_step() -> Iterator[None]:
+    """Checkpoints are taken at every step."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoints, "EVERY_S", 0.0)
+        patch.setattr(checkpoints, "MOST_TIME", float("inf"))
+        yield
+
+
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path) -> Iterator[Path]:
     """Of the checkpoints, which are taken at every step."""
-    monkeypatch.setattr(checkpoints, "EVERY_S", 0.0)
-    monkeypatch.setattr(checkpoints, "MOST_TIME", float("inf"))
-    return checkpoint_folder(tmp_path, "key")
+    with every_step():
+        yield checkpoint_folder(tmp_path, "key")
 
 
-@pytest.fixture
-def tiny(tmp_path: Path) -> Callable[..., Classifier]:
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Classifier]:
     """Builds a small GPT-2 with dropout, the same each time."""
-    base = tiny_base(tmp_path / "base", resid_pdrop=0.1, embd_pdrop=0.1)
+    base = tiny_base(tmp_path_factory.mktemp("base"), resid_pdrop=0.1, embd_pdrop=0.1)
     return lambda **changes: build(model_params(head="small", **changes), base, seed=0)
 
 
@@ -95,6 +105,29 @@ def train(classifier: Classifier, watch: Silent, loss: str = "xent", **training:
 def stop(classifier: Classifier, folder: Path, after: int, loss: str = "xent", **training: Any) -> None:
     with pytest.raises(Stopped):
         train(classifier, Keeping(folder, stop_after=after), loss, **training)
+
+
+@pytest.fixture(scope="module")
+def stopped_once(tiny: Callable[..., Classifier], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stopped") / "key"
+    with every_step():
+        stop(tiny(), folder, 6)
+    return folder
+
+
+@pytest.fixture
+def stopped(folder: Path, stopped_once: Path) -> Path:
+    """The checkpoints of a training that was stopped after six steps."""
+    shutil.copytree(stopped_once, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def never_stopped(tiny: Callable[..., Classifier], tmp_path_factory: pytest.TempPathFactory) -> Classifier:
+    """What it would have become."""
+    classifier = tiny()
+    train(classifier, Keeping(tmp_path_factory.mktemp("never") / "key"))
+    return classifier
 
 
 def assert_equal(one: Classifier, other: Classifier) -> None:
@@ -133,13 +166,14 @@ def test_other_optimizers_are_resumed_too(folder: Path, tiny: Callable[..., Clas
     assert_equal(never, last)
 
 
-def test_training_can_be_stopped_again_and_again(folder: Path, tiny: Callable[..., Classifier]) -> None:
-    never, last = tiny(), tiny()
-    train(never, Keeping(folder.with_name("other")))
+def test_training_can_be_stopped_again_and_again(
+    folder: Path, tiny: Callable[..., Classifier], never_stopped: Classifier
+) -> None:
+    last = tiny()
     for after in (2, 3, 7):
         stop(tiny(), folder, after)
     train(last, Keeping(folder))
-    assert_equal(never, last)
+    assert_equal(never_stopped, last)
 
 
 def test_portions_found_by_running_out_of_memory_are_kept(
@@ -161,10 +195,9 @@ def test_portions_found_by_running_out_of_memory_are_kept(
     assert max(widths) <= 30
 
 
-def test_one_checkpoint_is_kept_without_pickles(folder: Path, tiny: Callable[..., Classifier]) -> None:
-    stop(tiny(), folder, 6)
-    assert [path.name for path in folder.iterdir()] == ["6"]
-    assert sorted(path.name for path in (folder / "6").iterdir()) == ["state.json", "state.safetensors"]
+def test_one_checkpoint_is_kept_without_pickles(stopped: Path) -> None:
+    assert [path.name for path in stopped.iterdir()] == ["6"]
+    assert sorted(path.name for path in (stopped / "6").iterdir()) == ["state.json", "state.safetensors"]
 
 
 def test_frozen_weights_are_not_in_a_checkpoint(folder: Path, tiny: Callable[..., Classifier]) -> None:
@@ -184,20 +217,18 @@ def edit(folder: Path, **identity: Any) -> None:
     ("name", "value"), [("threads", 99), ("torch", "1.0"), ("device", "abacus"), ("attention", "none"), ("format", 0)]
 )
 def test_checkpoint_of_other_surroundings_is_left_with_a_line(
-    name: str, value: Any, folder: Path, tiny: Callable[..., Classifier]
+    name: str, value: Any, stopped: Path, tiny: Callable[..., Classifier]
 ) -> None:
-    stop(tiny(), folder, 6)
-    edit(folder, **{name: value})
-    watch = Keeping(folder)
+    edit(stopped, **{name: value})
+    watch = Keeping(stopped)
     train(tiny(), watch)
     assert watch.n_steps == N_STEPS
     assert watch.lines[0].startswith(f"the checkpoint of step 6 is not used: {name} was {value}, now it is ")
     assert watch.lines[1:] == ["starting over"]
 
 
-def test_checkpoint_of_another_runtime_is_left(folder: Path, tiny: Callable[..., Classifier]) -> None:
-    stop(tiny(), folder, 6)
-    watch = Keeping(folder, runtime={"micro_tokens": 16})
+def test_checkpoint_of_another_runtime_is_left(stopped: Path, tiny: Callable[..., Classifier]) -> None:
+    watch = Keeping(stopped, runtime={"micro_tokens": 16})
     train(tiny(), watch)
     assert watch.n_steps == N_STEPS
 
@@ -220,30 +251,26 @@ def lose_the_tensors(folder: Path) -> None:
 
 @pytest.mark.parametrize("damage", [flip_a_bit, cut_the_json, lose_the_tensors])
 def test_damaged_checkpoint_is_left_with_a_line(
-    damage: Callable[[Path], None], folder: Path, tiny: Callable[..., Classifier]
+    damage: Callable[[Path], None], stopped: Path, tiny: Callable[..., Classifier], never_stopped: Classifier
 ) -> None:
-    never, other = tiny(), tiny()
-    train(never, Keeping(folder.with_name("other")))
-    stop(tiny(), folder, 6)
-    damage(folder / "6")
-    watch = Keeping(folder)
+    other = tiny()
+    damage(stopped / "6")
+    watch = Keeping(stopped)
     train(other, watch)
-    assert_equal(never, other)
+    assert_equal(never_stopped, other)
     assert watch.n_steps == N_STEPS
     assert "step 6 cannot be read" in watch.lines[0]
 
 
-def test_new_checkpoints_replace_those_that_did_not_serve(folder: Path, tiny: Callable[..., Classifier]) -> None:
-    stop(tiny(), folder, 6)
-    edit(folder, threads=99)
-    stop(tiny(), folder, 2)
-    assert [path.name for path in folder.iterdir()] == ["2"]
+def test_new_checkpoints_replace_those_that_did_not_serve(stopped: Path, tiny: Callable[..., Classifier]) -> None:
+    edit(stopped, threads=99)
+    stop(tiny(), stopped, 2)
+    assert [path.name for path in stopped.iterdir()] == ["2"]
 
 
-def test_checkpoint_that_was_being_written_is_no_checkpoint(folder: Path, tiny: Callable[..., Classifier]) -> None:
-    stop(tiny(), folder, 6)
-    (folder / "6").rename(folder / ".6")
-    watch = Keeping(folder)
+def test_checkpoint_that_was_being_written_is_no_checkpoint(stopped: Path, tiny: Callable[..., Classifier]) -> None:
+    (stopped / "6").rename(stopped / ".6")
+    watch = Keeping(stopped)
     train(tiny(), watch)
     assert (watch.n_steps, watch.lines) == (N_STEPS, [])
 
