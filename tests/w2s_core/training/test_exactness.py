@@ -5,6 +5,7 @@ For every loss that is registered.
 
 from __future__ import annotations
 
+import copy
 import functools
 import json
 from collections.abc import Callable, Mapping
@@ -23,7 +24,7 @@ from tests.tiny_models import CLASSIFY, LOSS_CASES, LOSS_PARAMS, model_params, t
 from w2s_core.methods import confidence, losses
 from w2s_core.methods.losses import LOSSES, NO_STATE, Batch, learned, tie_ranks
 from w2s_core.metrics import two_classes
-from w2s_core.models.classifier import build
+from w2s_core.models.classifier import Classifier, build
 from w2s_core.settings.setting import Forward
 from w2s_core.training import backward
 from w2s_core.training.fit import Recipe, fit
@@ -51,19 +52,24 @@ class Step(NamedTuple):
     margins: dict[int, float]
 
 
-@pytest.fixture
-def base(tmp_path: Path) -> Path:
-    return tiny_base(tmp_path / "base", resid_pdrop=0.1, embd_pdrop=0.1)
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_base(tmp_path_factory.mktemp("base"), resid_pdrop=0.1, embd_pdrop=0.1)
+
+
+@pytest.fixture(scope="module")
+def initial(base: Path) -> Classifier:
+    """A classifier whose head is as large as a trained one's: probabilities that differ, a gradient in every layer."""
+    classifier = build(model_params(head="small"), base, seed=0)
+    torch.nn.init.normal_(classifier.head.weight, generator=torch.Generator().manual_seed(0))
+    return classifier.eval()
 
 
 @pytest.fixture
-def step(base: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Step]:
+def step(initial: Classifier, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Step]:
     """Computes the gradient of one batch, in micro-batches of so many examples."""
     rows = toy_rows(B)
-    classifier = build(model_params(head="small"), base, seed=0)
-    # A head as large as a trained one: probabilities that differ, and a gradient in every layer.
-    torch.nn.init.normal_(classifier.head.weight, generator=torch.Generator().manual_seed(0))
-    classifier.eval()
+    classifier = copy.deepcopy(initial)
     forward = Forward(CLASSIFY, classifier, CLASSIFY.encode(rows, classifier, Silent().scratch))
     targets = torch.from_numpy(two_classes(np.random.default_rng(0).random(B)))
     ties = torch.from_numpy(tie_ranks(rows.ids))
@@ -184,9 +190,8 @@ def test_alpha_zero_is_naive_training_bit_for_bit_in_micro_batches_too(base: Pat
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[bytes, Kept]]:
+def undisturbed(base: Path) -> Callable[[str], tuple[bytes, Kept]]:
     """The weights and the checkpoints of a training by the name of its loss; each is made once."""
-    base = tiny_base(tmp_path_factory.mktemp("undisturbed") / "base", resid_pdrop=0.1, embd_pdrop=0.1)
 
     @functools.cache
     def training(name: str) -> tuple[bytes, Kept]:
