@@ -28,11 +28,14 @@ PRELOADED = [
     "duckdb",
     "numpy",
     "pandas",
+    "pyarrow.dataset",
     "pyarrow.parquet",
-    "pydantic",
+    "pydantic.main",
+    "rich.console",
     "tokenizers",
     "torch",
     "transformers.models.auto.modeling_auto",
+    "transformers.models.auto.tokenization_auto",
     "transformers.models.gpt2.modeling_gpt2",
 ]
 """Modules, not packages: transformers loads most of itself only when a name is asked for, which every run would pay."""

@@ -15,7 +15,7 @@ import pytest
 from artifacts.store.grids import Grids
 from artifacts.store.local import LocalStore
 from artifacts.waiting import STOPPED
-from tests.artifacts.identity.test_matrix import CODE
+from tests.artifacts.identity.test_matrix import ALONE
 from tests.harness import N_NODES, Project
 from tests.up import DEADLINE_S, ENDED, TICK, Up
 
@@ -94,7 +94,7 @@ def test_code_changed_between_two_runs_of_a_deployment_reruns_the_stages_that_re
             up.wait_for(up.submit("grid/quick-grid", grid=grid))["state"]["message"]
             == f"{sum(N_NODES.values())} stages ran, 0 reused"
         )
-        project.edit(*CODE["helper of scores alone"][0])
+        project.edit(*ALONE["score"][0])
 
         run = up.wait_for(up.submit("grid/quick-grid", grid=grid))
 

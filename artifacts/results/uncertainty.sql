@@ -21,27 +21,27 @@ JOIN (
 ) AS places USING (position)
 GROUP BY position, item;
 
--- Of one seed, from items alone. Paired: an item that is hard for both models adds nothing to it.
-UPDATE pairs SET gap_se = found.whole_se, pgr_low = found.low, pgr_high = found.high
-FROM (
-    WITH sums AS (
-        SELECT position AS pair, 0 AS seed, item, n_compared AS n_rows, gain AS part, gap AS whole
+-- Of each seed, whose position is doubled, and of all seeds. To plan two queries of intervals takes longer than to answer
+-- one.
+CREATE TEMP TABLE recovered AS
+WITH
+    sums AS NOT MATERIALIZED (
+        SELECT
+            unnest([2 * position, 2 * place + 1]) AS pair, unnest([0, position]) AS seed,
+            item, n_compared AS n_rows, gain AS part, gap AS whole
         FROM item_sums
         WHERE n_compared > 0
     )
-    FROM crossed('sums')
-) AS found
-WHERE found.pair = pairs.position;
+FROM crossed('sums');
+
+-- Of one seed, from items alone. Paired: an item that is hard for both models adds nothing to it.
+UPDATE pairs SET gap_se = whole_se, pgr_low = low, pgr_high = high
+FROM recovered
+WHERE pair = 2 * position;
 
 INSERT INTO uncertainty
-WITH
-    sums AS (
-        SELECT place AS pair, position AS seed, item, n_compared AS n_rows, gain AS part, gap AS whole
-        FROM item_sums
-        WHERE n_compared > 0
-    )
 SELECT grid, dataset, weak, strong, method, n_items, n_seeds, whole_se, least_whole, low, high
-FROM crossed('sums') JOIN pairs ON pairs.position = pair
+FROM recovered JOIN pairs ON pair = 2 * position + 1
 ORDER BY pair;
 
 -- A share of which all is known to agree, or none, has no spread: its interval is the exact binomial one, of as many
@@ -59,14 +59,16 @@ WITH
         UNION ALL BY NAME
         SELECT * EXCLUDE place, 2 * place + 1 AS pair, position AS seed FROM item_sums WHERE n_given > 0
     ),
-    overall AS (SELECT pair, seed, item, n_given AS n_rows, n_agree AS part, n_given AS whole FROM levels),
-    where_right AS (SELECT pair, seed, item, n_given AS n_rows, n_agree_right AS part, n_right AS whole FROM levels),
-    where_wrong AS (
+    -- Overall, where the supervisor is right, and where it is wrong: to plan three queries of intervals takes longer than
+    -- to answer one.
+    sums AS NOT MATERIALIZED (
         SELECT
-            pair, seed, item,
-            n_given AS n_rows, n_agree - n_agree_right AS part, n_given - n_right AS whole
-        FROM levels
+            3 * pair + kind AS pair, seed, item, n_given AS n_rows,
+            CASE kind WHEN 0 THEN n_agree WHEN 1 THEN n_agree_right ELSE n_agree - n_agree_right END AS part,
+            CASE kind WHEN 0 THEN n_given WHEN 1 THEN n_right ELSE n_given - n_right END AS whole
+        FROM levels CROSS JOIN range(3) AS kinds(kind)
     ),
+    found AS MATERIALIZED (SELECT * REPLACE (pair // 3 AS pair), pair % 3 AS kind FROM crossed('sums')),
     counts AS (
         SELECT
             pair,
@@ -82,9 +84,10 @@ SELECT
     share_low(a.ratio, a.low, a.n_items), share_high(a.ratio, a.high, a.n_items),
     share_low(r.ratio, r.low, n_items_right), share_high(r.ratio, r.high, n_items_right),
     share_low(w.ratio, w.low, n_items_wrong), share_high(w.ratio, w.high, n_items_wrong)
-FROM crossed('overall') AS a
-JOIN crossed('where_right') AS r USING (pair)
-JOIN crossed('where_wrong') AS w USING (pair)
-JOIN counts USING (pair)
+FROM found AS a
+JOIN found AS r ON r.pair = a.pair AND r.kind = 1
+JOIN found AS w ON w.pair = a.pair AND w.kind = 2
+JOIN counts ON counts.pair = a.pair
 JOIN pairs ON pairs.position = a.pair // 2
+WHERE a.kind = 0
 ORDER BY a.pair;

@@ -125,24 +125,28 @@ CODE = {
         ("w2s_core/training/portions.py", "n_rows = max(1, int(", "n_rows = max(1, 0 + int("),
         AFTER_TRAINING,
     ),
-    "helper of scores alone": (
-        ("w2s_core/metrics.py", "(probs - labels) ** 2", "(labels - probs) ** 2"),
-        {"score": 3},
-    ),
     "module constant": (("w2s_core/metrics.py", "N_BINS = 15", "N_BINS = 14"), {"weak_labels": 1, "score": 3}),
-    "helper of prepare, with the same values": (
+}
+
+ALONE = {
+    "score": (
+        ("w2s_core/metrics.py", "(probs - labels) ** 2", "(labels - probs) ** 2"),
+        "code: w2s_core.metrics:brier",
+    ),
+    "prepare": (
         ("w2s_core/entries/prepare.py", "MAX_MAJORITY = 0.55", "MAX_MAJORITY = 0.56"),
-        {"prepare": 1},
+        "code: w2s_core.entries.prepare:MAX_MAJORITY",
     ),
-    "helper of pretraining": (
+    "pretrain": (
         ("w2s_core/training/language.py", "CURVE_EVERY = 10", "CURVE_EVERY = 20"),
-        {"pretrain": 2},
+        "code: w2s_core.training.language:CURVE_EVERY",
     ),
-    "entry": (
+    "weak_labels": (
         ("w2s_core/entries/predict.py", "quality: dict[str, Any] = {}", "quality: dict[str, Any] = dict()"),
-        {"weak_labels": 1},
+        "code: w2s_core.entries.predict:weak_labels",
     ),
 }
+"""Edits of what one stage alone reaches, and makes the same with; what the plan says of each."""
 
 UNREACHED = {
     "a loss that no node uses": ("w2s_core/methods/confidence.py", "len(logits) / 2", "len(logits) // 2"),
@@ -160,6 +164,17 @@ def test_code_edited_runs_exactly_the_stages_that_reach_it(what: str, project: P
     project.edit(*edit)
 
     assert project.run(grid(project.folder)).stages == expected
+
+
+def test_code_that_one_stage_reaches_edited_runs_that_stage_alone_and_is_named(project: Project) -> None:
+    for edit, _ in ALONE.values():
+        project.edit(*edit)
+
+    ran = project.run(grid(project.folder))
+
+    assert ran.stages == {stage: N_NODES[stage] for stage in ALONE}
+    reasons = {(node["stage"], node["reason"]) for node in ran.plan["nodes"] if node["cause"]}
+    assert reasons == {(stage, reason) for stage, (_, reason) in ALONE.items()}
 
 
 def test_code_that_no_node_of_the_grid_reaches_edited_runs_nothing(project: Project) -> None:
@@ -263,7 +278,7 @@ def test_helper_edited_while_a_grid_runs_leaves_no_artifact_that_its_code_did_no
     shutil.rmtree(project.home)
     planned = {n["node"]: n["code"] for n in project.plan(grid(project.folder))["nodes"]}
 
-    ran = project.run(grid(project.folder), while_running=CODE["helper of scores alone"][0])
+    ran = project.run(grid(project.folder), while_running=ALONE["score"][0])
 
     assert len(ran.failed) == 3
     assert all("SourceChanged" in line for line in ran.failed)

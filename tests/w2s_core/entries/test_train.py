@@ -58,8 +58,8 @@ def params(**changes: Any) -> dict[str, Any]:
     return {
         "setting": "classify",
         "stop": [{"rule": "final"}],
-        "model": model_params(head="small"),
-        "training": training_params(epochs=6),
+        "model": model_params(head="small", lr=2e-2),
+        "training": training_params(epochs=3),
         "loss": {"loss": "xent"},
         "seed": 0,
     } | changes
@@ -106,7 +106,7 @@ def test_ground_truth_training_reports_itself(on_truth: Trained) -> None:
         "validation_accuracy",
     }  # fmt: skip
     assert metrics["near_chance"] is False
-    assert (metrics["n_train"], metrics["n_steps"], metrics["train_label_accuracy"]) == (N_TRAIN, 120, 1.0)
+    assert (metrics["n_train"], metrics["n_steps"], metrics["train_label_accuracy"]) == (N_TRAIN, 60, 1.0)
     assert metrics["validation_accuracy"] > 0.9
 
 
@@ -147,7 +147,7 @@ def test_curve_has_accuracies_against_truth_and_own_labels(inputs: dict[str, Pat
     watch = Recorder(eval_at=(0.25, 0.5))
     metrics = train_w2s(params(), inputs, out(tmp_path), watch)
     evaluated = [row for row in watch.rows if "gt_accuracy" in row]
-    assert [row["step"] for row in evaluated] == [30, 60, 120]
+    assert [row["step"] for row in evaluated] == [15, 30, 60]
     assert all(row["gt_accuracy"] + row["label_accuracy"] == pytest.approx(1) for row in evaluated)
     assert evaluated[-1]["gt_accuracy"] == metrics["validation_accuracy"] > 0.8
 
