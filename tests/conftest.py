@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import uuid
@@ -20,6 +21,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 # Tests train side by side; threads of torch that wait for a core spin on it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# As the command line does: of the millions of objects of the libraries and of the tests, nearly all stay.
+gc.set_threshold(100_000)
 
 # A shell that starts the tests in the background makes them, and all that they start, deaf to Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)

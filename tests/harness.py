@@ -6,6 +6,7 @@ where the code is ours, else one forked from a process that has the big librarie
 
 from __future__ import annotations
 
+import gc
 import json
 import multiprocessing
 import os
@@ -179,6 +180,8 @@ def child_main(
     """In the forked process: forget our modules, import them from ``code``, plan and run."""
     import traceback
 
+    gc.freeze()
+    gc.set_threshold(100_000)  # as in conftest
     for name in list(sys.modules):
         if name.split(".")[0] in PACKAGES:
             del sys.modules[name]
