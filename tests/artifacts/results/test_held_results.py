@@ -157,14 +157,25 @@ def test_log_of_a_killed_writer_is_gone_with_the_file_that_it_belongs_to(grid: T
     assert is_read(grid.results)
 
 
-@pytest.fixture
-def orphaned(grid: ToyGrid) -> ToyGrid:
-    """Results with a log beside them that a writer of an earlier version has begun after the landing."""
+@pytest.fixture(scope="module")
+def left(landed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of results with a log beside them that a writer of an earlier version has begun after the landing."""
+    folder = tmp_path_factory.mktemp("left")
+    shutil.copytree(landed, folder, dirs_exist_ok=True)
+    grid = ToyGrid(folder)
     with notebook(grid.results) as held:
         build(grid.store, grid.results, output_kinds)
         held.execute("CHECKPOINT")
         held.execute("INSERT INTO mine VALUES (2)")
         held.kill()
+    return folder
+
+
+@pytest.fixture
+def orphaned(left: Path, tmp_path: Path) -> ToyGrid:
+    """A copy of it."""
+    shutil.copytree(left, tmp_path, dirs_exist_ok=True)
+    grid = ToyGrid(tmp_path)
     with pytest.raises(duckdb.Error, match="WAL does not match"):
         duckdb.connect(grid.results, read_only=True)
     return grid

@@ -60,15 +60,15 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
     return int(ended.value.code or 0), captured.out, captured.err
 
 
-def test_rows_that_tell_their_label_are_told_of(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rows_that_tell_their_label_are_told_of_and_can_be_asked_for_in_sql(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     code, output, _ = run(capsys, "audit", "sst2", "sciq", "--source", str(folder))
 
     assert code == 0
     assert "\nfail: sst2: train: " in output
     assert "\nok: sciq: nothing was found" in output
 
-
-def test_what_an_audit_found_can_be_asked_in_sql(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, output, _ = run(capsys, "audit", "sst2", "--source", str(folder), "--format", "json")
 
     failed = {check["check"] for check in json.loads(output) if check["verdict"] == "fail"}
