@@ -138,15 +138,19 @@ class World:
                 path.write_bytes(b"x")
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 3))])
-def test_landings_end_where_building_anew_does(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("seed", "n_landings"), [(0, 3), *(pytest.param(seed, 5, marks=pytest.mark.slow) for seed in range(3))]
+)
+def test_landings_end_where_building_anew_does(
+    seed: int, n_landings: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world, anew = World(tmp_path, seed), tmp_path / "anew.duckdb"
     events: list[Callable[[], None]] = [
         world.pair, world.pair, world.rerun, world.unknown, world.others, world.evict, world.damage, world.drop,
     ]  # fmt: skip
     for _ in range(3):
         world.pair()
-    for _ in range(5):
+    for _ in range(n_landings):
         for event in world.rng.choices(events, weights=[3, 3, 3, 1, 3, 2, 3, 1], k=3):
             event()
         for grid in world.grids:

@@ -116,8 +116,8 @@ def test_page_is_small(written: str) -> None:
     assert len(written.encode()) < 1_500_000
 
 
-def test_texts_of_the_data_are_never_code(home: Home) -> None:
-    grid = {**grid_data(home, "toy"), "grid": EVIL, "specs": {}, "evil": f"{EVIL}\u2028&amp;"}
+def test_texts_of_the_data_are_never_code(written: str) -> None:
+    grid = {**grids(written)["toy"], "grid": EVIL, "specs": {}, "evil": f"{EVIL}\u2028&amp;"}
 
     text = page([grid], "vega", EVIL)
 
@@ -207,8 +207,8 @@ def test_curve_is_thinned_and_keeps_what_validation_said(written: str) -> None:
     assert [(at, acc) for at, acc in zip(curve["fraction"], curve["gt_accuracy"], strict=True) if acc] == [(0.5, 0.7)]
 
 
-def test_provenance_has_the_grid_as_toml(home: Home) -> None:
-    run = grid_data(home, "toy")["run"]
+def test_provenance_has_the_grid_as_toml(written: str) -> None:
+    run = grids(written)["toy"]["run"]
 
     assert tomllib.loads(run["toml"]) == {"name": "toy"}
     assert run["state"] == "complete"
