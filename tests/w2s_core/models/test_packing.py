@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import inspect
+import json
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +36,15 @@ families = pytest.mark.parametrize("family", SIZES)
 mixes = pytest.mark.parametrize("lengths", ROWS.values(), ids=ROWS)
 
 
-def classifier_of(family: str, tmp_path: Path, **changes: Any) -> Classifier:
-    classifier = build(model_params(head="small", **changes), tiny_base(tmp_path / "base", family), seed=0)
+def classifier_of(family: str, **changes: Any) -> Classifier:
+    return copy.deepcopy(_built(family, json.dumps(changes)))
+
+
+@cache
+def _built(family: str, changes: str) -> Classifier:
+    with tempfile.TemporaryDirectory() as folder:
+        base = tiny_base(Path(folder) / "base", family)
+        classifier = build(model_params(head="small", **json.loads(changes)), base, seed=0)
     assert classifier.is_packable
     return classifier.eval()
 
@@ -45,8 +55,8 @@ def texts(lengths: tuple[int, ...]) -> list[list[int]]:
 
 @families
 @mixes
-def test_rows_are_those_alone(family: str, lengths: tuple[int, ...], tmp_path: Path) -> None:
-    classifier = classifier_of(family, tmp_path)
+def test_rows_are_those_alone(family: str, lengths: tuple[int, ...]) -> None:
+    classifier = classifier_of(family)
     alone, packed = (results(classifier, texts(lengths), together=together) for together in (False, True))
     for one, other in zip(alone, packed, strict=True):
         torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-5 * float(one.abs().max()) + 1e-9)
@@ -54,8 +64,8 @@ def test_rows_are_those_alone(family: str, lengths: tuple[int, ...], tmp_path: P
 
 @families
 @mixes
-def test_rows_in_bf16_are_close(family: str, lengths: tuple[int, ...], tmp_path: Path) -> None:
-    classifier = classifier_of(family, tmp_path, precision="bf16")
+def test_rows_in_bf16_are_close(family: str, lengths: tuple[int, ...]) -> None:
+    classifier = classifier_of(family, precision="bf16")
     alone, packed = (results(classifier, texts(lengths), together=together) for together in (False, True))
     for one, other in zip(alone, packed, strict=True):
         assert torch.linalg.norm(other - one) <= 0.05 * torch.linalg.norm(one) + 1e-6
@@ -63,8 +73,8 @@ def test_rows_in_bf16_are_close(family: str, lengths: tuple[int, ...], tmp_path:
 
 @pytest.mark.parametrize("pooling", ["first", "last", "mean"])
 @pytest.mark.parametrize("family", ["bert", "gpt2"])
-def test_pooling_keeps_to_a_row(family: str, pooling: str, tmp_path: Path) -> None:
-    classifier = classifier_of(family, tmp_path, pooling=pooling)
+def test_pooling_keeps_to_a_row(family: str, pooling: str) -> None:
+    classifier = classifier_of(family, pooling=pooling)
     alone, packed = (results(classifier, texts((9, 4, 4, 1)), together=together)[0] for together in (False, True))
     torch.testing.assert_close(packed, alone, rtol=1e-5, atol=1e-7)
 
@@ -83,16 +93,16 @@ def test_attention_is_dropped_out_alike_from_one_random_state(precision: str, tm
 
 @pytest.mark.parametrize("family", ["bert", "llama"])
 @pytest.mark.parametrize("lora", [None, {"rank": 2, "alpha": 4.0, "dropout": 0.0}])
-def test_layers_computed_again_give_the_same_gradient(family: str, lora: Any, tmp_path: Path) -> None:
-    classifier = classifier_of(family, tmp_path, lora=lora)
+def test_layers_computed_again_give_the_same_gradient(family: str, lora: Any) -> None:
+    classifier = classifier_of(family, lora=lora)
     kept = results(classifier, texts((9, 4, 4, 1)), together=True)
     with recomputed_layers(classifier.backbone, enabled=True):
         again = results(classifier, texts((9, 4, 4, 1)), together=True)
     assert all(torch.equal(one, other) for one, other in zip(kept, again, strict=True))
 
 
-def test_pass_has_no_padding_and_may_be_longer_than_the_model_reads(tmp_path: Path) -> None:
-    classifier = classifier_of("gpt2", tmp_path)
+def test_pass_has_no_padding_and_may_be_longer_than_the_model_reads() -> None:
+    classifier = classifier_of("gpt2")
     ids, mask = torch.ones(5, LONGEST, dtype=torch.long), torch.ones(5, LONGEST, dtype=torch.long)
     mask[1:, 30:] = 0
     classifier.use_attention_for(LONGEST)
@@ -179,15 +189,15 @@ def test_kernel_of_a_gpu_is_called_as_it_wants_to_be(is_causal: bool, monkeypatc
 @pytest.mark.gpu
 @families
 @mixes
-def test_rows_on_a_gpu_are_close_to_those_alone(family: str, lengths: tuple[int, ...], tmp_path: Path) -> None:
-    classifier = classifier_of(family, tmp_path, precision="bf16").to("cuda")
+def test_rows_on_a_gpu_are_close_to_those_alone(family: str, lengths: tuple[int, ...]) -> None:
+    classifier = classifier_of(family, precision="bf16").to("cuda")
     alone, packed = (results(classifier, texts(lengths), together=together) for together in (False, True))
     for one, other in zip(alone, packed, strict=True):
         assert torch.linalg.norm(other - one) <= 0.05 * torch.linalg.norm(one) + 1e-6
 
 
 def test_saved_model_is_packed_too_and_one_from_before_is_padded(tmp_path: Path) -> None:
-    classifier = classifier_of("bert", tmp_path)
+    classifier = classifier_of("bert")
     expected = results(classifier, texts((9, 4)), together=True)[0]
     save(copy.deepcopy(classifier), tmp_path / "model")
     again = load(tmp_path / "model")
@@ -198,8 +208,8 @@ def test_saved_model_is_packed_too_and_one_from_before_is_padded(tmp_path: Path)
     assert not load(tmp_path / "model").is_packable
 
 
-def test_padded_rows_of_the_same_model_agree(tmp_path: Path) -> None:
-    classifier = classifier_of("llama", tmp_path, precision="bf16")
+def test_padded_rows_of_the_same_model_agree() -> None:
+    classifier = classifier_of("llama", precision="bf16")
     rows = texts((9, 4, 1))
     packed = results(classifier, rows, together=True)[0]
     classifier.is_packable = False
