@@ -4,7 +4,7 @@ As Burns et al. 2023, section 4.1, in small: students learn the first moves that
 that smaller models find. Labels the rows, runs the grid in a home of its own under FOLDER, and prints in Markdown, for
 each pair: accuracies with intervals, PGR, the share of legal moves, and what the student answers before any training.
 
-    python bench/puzzles.py ROWS FOLDER [--seeds 3] [--rows 700] [--engine /usr/games/stockfish]
+    python bench/puzzles.py ROWS FOLDER [--seeds 3] [--n-train 700] [--engine /usr/games/stockfish]
 
 where ROWS holds lichess_puzzles/{train,test}.parquet in the Hub's columns. Needs the extra ``chess``. What is there
 already is not made again.
@@ -21,6 +21,7 @@ from pathlib import Path
 import duckdb
 import tomli_w
 from stockfish_labels import ENGINE
+from tabulate import tabulate
 
 STRENGTHS = {
     "skill-0": ["--skill", "0", "--depth", "5"],
@@ -31,19 +32,24 @@ STRENGTHS = {
 
 LADDER = ("chess-s", "chess-m", "chess-l")
 
+HEADINGS = ("supervisor", "student", "labels", "student's", "ceiling", "PGR", "before training", "legal", "seeds")
+
 TABLE = """
+    WITH
+        legal AS (
+            SELECT model AS strong, supervisor AS weak, avg((metrics ->> 'legal')::DOUBLE) AS legal
+            FROM nodes WHERE stage = 'score' GROUP BY ALL
+        ),
+        asked AS (
+            SELECT weak, strong, transfer_acc AS zero_shot FROM pgr_by_pair
+            WHERE grid = 'puzzles' AND method = 'zero_shot'
+        )
     SELECT
-        weak, strong, any_value(n_seeds) AS seeds,
-        any_value(weak_accuracy) FILTER (method = 'xent') AS weak_accuracy,
-        any_value(transfer_accuracy) FILTER (method = 'xent') AS transfer,
-        any_value(ceiling_accuracy) FILTER (method = 'xent') AS ceiling,
-        any_value(pgr) FILTER (method = 'xent') AS pgr,
-        any_value(pgr_low) FILTER (method = 'xent') AS low,
-        any_value(pgr_high) FILTER (method = 'xent') AS high,
-        any_value(flag) FILTER (method = 'xent') AS flag,
-        any_value(transfer_accuracy) FILTER (method = 'zero_shot') AS zero_shot
-    FROM pgr_by_pair WHERE grid = 'puzzles'
-    GROUP BY weak, strong ORDER BY min(position)
+        weak, strong, supervisor_acc, transfer_acc, ceiling_acc,
+        coalesce(flag, format('{:.2f} ({:.2f} to {:.2f})', pgr, pgr_low, pgr_high)), zero_shot, legal, n_seeds
+    FROM pgr_by_pair JOIN asked USING (weak, strong) LEFT JOIN legal USING (weak, strong)
+    WHERE grid = 'puzzles' AND method = 'xent'
+    ORDER BY strong, weak
 """
 
 
@@ -86,7 +92,7 @@ def main() -> None:
     path.write_text(tomli_w.dumps({**grid, "supervisors": supervisors, "pairs": pairs}), encoding="utf-8")
     w2s(home, "run", str(path))
     with duckdb.connect(home / "results.duckdb", read_only=True) as results:
-        print(results.sql(TABLE))
+        print(tabulate(results.execute(TABLE).fetchall(), HEADINGS, tablefmt="github", floatfmt=".3f"))
 
 
 def w2s(home: Path, *arguments: str) -> None:
