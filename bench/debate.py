@@ -272,7 +272,7 @@ def w2s(home: Path, *arguments: str) -> None:
 
 
 def real(preset: Mapping[str, Any], rows: Path, models: Path) -> dict[str, Any]:
-    """The preset on real rows and models, with so few rows and words that two cores need hours, not days."""
+    """The preset on real rows and models, with few rows and short turns."""
     rates = {"encoder-23m": 1e-4, "gemma": 2e-5, "smollm2": 3e-5, "encoder-110m": 3e-5}
     given = {spec["name"]: spec for spec in preset["supervisors"]}
     debater = {"kind": "local", "model": "smollm2", "max_tokens": 40}

@@ -41,7 +41,7 @@ MODELS: dict[str, ModelConfig] = {
         _offline("offline-s", (2, 24, 2), 300, 1_300_000, lr=2e-3),
         _offline("offline-m", (2, 32, 2), 720, 1_000_000, lr=2e-3),
         _offline("offline-l", (2, 64, 4), None, 1_000_000, lr=1.5e-3),
-        # Of boards and moves; minutes to pretrain.
+        # Of boards and moves.
         _chess("chess-s", (2, 32, 2), 4_000_000, lr=1e-3),
         _chess("chess-m", (3, 64, 4), 8_000_000, lr=1e-3),
         _chess("chess-l", (4, 128, 4), 16_000_000, lr=5e-4),
