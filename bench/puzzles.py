@@ -2,7 +2,8 @@
 
 As Burns et al. 2023, section 4.1, in small: students learn the first moves that Stockfish finds at three strengths, or
 that smaller models find. Labels the rows, runs the grid in a home of its own under FOLDER, and prints in Markdown, for
-each pair: accuracies with intervals, PGR, the share of legal moves, and what the student answers before any training.
+each pair: accuracies, PGR with its interval, the student's share of legal moves, what it answers before any training,
+test items and seeds.
 
     python bench/puzzles.py ROWS FOLDER [--seeds 3] [--n-train 700] [--engine /usr/games/stockfish]
 
@@ -13,13 +14,13 @@ already is not made again.
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import duckdb
 import tomli_w
+from commands import w2s
 from stockfish_labels import ENGINE
 from tabulate import tabulate
 
@@ -32,7 +33,18 @@ STRENGTHS = {
 
 LADDER = ("chess-s", "chess-m", "chess-l")
 
-HEADINGS = ("supervisor", "student", "labels", "student's", "ceiling", "PGR", "before training", "legal", "seeds")
+HEADINGS = (
+    "supervisor",
+    "student",
+    "labels",
+    "student's",
+    "ceiling",
+    "PGR",
+    "before training",
+    "legal",
+    "items",
+    "seeds",
+)
 
 TABLE = """
     WITH
@@ -46,7 +58,7 @@ TABLE = """
         )
     SELECT
         weak, strong, supervisor_acc, transfer_acc, ceiling_acc,
-        coalesce(flag, format('{:.2f} ({:.2f} to {:.2f})', pgr, pgr_low, pgr_high)), zero_shot, legal, n_seeds
+        coalesce(flag, format('{:.2f} ({:.2f} to {:.2f})', pgr, pgr_low, pgr_high)), zero_shot, legal, n_items, n_seeds
     FROM pgr_by_pair JOIN asked USING (weak, strong) LEFT JOIN legal USING (weak, strong)
     WHERE grid = 'puzzles' AND method = 'xent'
     ORDER BY strong, weak
@@ -93,12 +105,6 @@ def main() -> None:
     w2s(home, "run", str(path))
     with duckdb.connect(home / "results.duckdb", read_only=True) as results:
         print(tabulate(results.execute(TABLE).fetchall(), HEADINGS, tablefmt="github", floatfmt=".3f"))
-
-
-def w2s(home: Path, *arguments: str) -> None:
-    """Run the command line in a home."""
-    command = [Path(sys.executable).with_name("w2s"), *arguments]
-    subprocess.run(command, env={**os.environ, "W2S_HOME": str(home)}, check=True)
 
 
 if __name__ == "__main__":

@@ -83,6 +83,17 @@ class PretrainConfig(Frozen):
     sequence_length: int = Field(64, ge=8, description="Tokens per sequence.")
     seed: int = Field(0, ge=0)
 
+    @model_validator(mode="after")
+    def _knows_words(self) -> PretrainConfig:
+        if self.corpus != "words" and self.n_words is not None:
+            raise ValueError(f"n_words {self.n_words} is for the corpus words; {self.corpus} has none, leave it out")
+        return self
+
+    @property
+    def n_steps(self) -> int:
+        """As many whole batches as ``n_tokens`` make, one at least."""
+        return max(1, self.n_tokens // (self.batch_size * self.sequence_length))
+
 
 class ImagePretrainConfig(Frozen):
     """A small ConvNeXt of the offline ladder: which generated images belong together, learned without labels."""

@@ -12,6 +12,9 @@ from w2s_core.errors import DataError
 if TYPE_CHECKING:
     import chess
 
+PROMPT = "{}\nMove:"
+"""Asks for a move in a position, which is given as FEN."""
+
 NOT_INSTALLED = "chess puzzles need the package chess (GPL-3.0): pip install 'w2s[chess]'"
 
 
@@ -26,6 +29,11 @@ def rules() -> Any:
     except ModuleNotFoundError:
         raise DataError(NOT_INSTALLED) from None
     return chess
+
+
+def legal_moves(board: chess.Board) -> list[chess.Move]:
+    """All of them, in an order that is the same whatever found them."""
+    return sorted(board.legal_moves, key=lambda move: move.uci())
 
 
 def legal_move(answer: str, board: chess.Board) -> chess.Move | None:

@@ -197,10 +197,10 @@ def grids(
     from artifacts.store.grids import Grids
     from flows.report.status import print_grids
 
+    home = Home.from_environment()
     if drop is not None:
-        home = Home.from_environment()
         Grids(home.open_store()).drop(drop)
         home.report(drop).unlink(missing_ok=True)  # the server lists what is there
         console.print(f"dropped {drop}; `w2s store gc --dry-run` shows what that frees", highlight=False)
         return
-    print_grids(console, Home.from_environment(), preset_names())
+    print_grids(console, home, preset_names())

@@ -6,6 +6,7 @@ The only place where stages, keys and store meet. No Prefect here: ``tasks.stage
 from __future__ import annotations
 
 import datetime
+import functools
 import importlib
 import importlib.metadata
 import os
@@ -138,12 +139,17 @@ def _sizes(root: Path, path: Path) -> dict[str, int]:
     return {file.relative_to(root).as_posix(): file.stat().st_size for file in files}
 
 
+@functools.cache
+def _versions() -> Mapping[str, str]:
+    """Of the libraries that decide numbers; a process keeps what it has loaded."""
+    return {name: importlib.metadata.version(name) for name in RECORDED}
+
+
 def _environment(order: Mapping[str, JSON], device: str, n_devices: int) -> dict[str, JSON]:
-    versions = {name: importlib.metadata.version(name) for name in RECORDED}
     return {
         **({"flow_run": order["flow_run"]} if "flow_run" in order else {}),
         "python": platform.python_version(),
-        **versions,
+        **_versions(),
         "host": socket.gethostname(),
         "device": device,
         "devices": n_devices,

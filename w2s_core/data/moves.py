@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from w2s_core.data.datasets import DATASETS, Dataset, Draw, Label, RawRow, TextExample
 from w2s_core.data.forms import FORMS, AnswerForm, Said, only_the_truth
 from w2s_core.errors import DataError
-from w2s_core.rules import gives_mate, legal_move, rules
+from w2s_core.rules import PROMPT, gives_mate, legal_move, rules
 
 if TYPE_CHECKING:
     import chess
@@ -120,7 +120,7 @@ def _puzzle(row: RawRow, draw: Draw) -> list[TextExample]:
     game = row["GameUrl"].partition("lichess.org/")[2].partition("/")[0].partition("#")[0]
     about = json.dumps({"fen": board.fen(), "rating": row["Rating"]})
     # Where the game has no name, the position stands for it.
-    return [TextExample(f"{board.fen()}\nMove:", answer, game or board.epd(), about, also=board.epd())]
+    return [TextExample(PROMPT.format(board.fen()), answer, game or board.epd(), about, also=board.epd())]
 
 
 DATASETS.register(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,14 +17,14 @@ if TYPE_CHECKING:
 
 def lines(world: World, config: PretrainConfig, tokenizer: PreTrainedTokenizerFast) -> Lines:
     """The corpus, cut without regard to documents."""
-    n_steps = max(1, config.n_tokens // (config.batch_size * config.sequence_length))
-    n_tokens = n_steps * config.batch_size * config.sequence_length
+    shape = config.n_steps, config.batch_size, config.sequence_length
+    n_tokens = math.prod(shape)
     tokens: list[int] = []
     for document in corpus(world, config.seed):
         tokens += tokenizer(document)["input_ids"] + [tokenizer.eos_token_id]
         if len(tokens) >= n_tokens:
             break
-    return Lines(torch.tensor(tokens[:n_tokens]).view(n_steps, config.batch_size, config.sequence_length))
+    return Lines(torch.tensor(tokens[:n_tokens]).view(shape))
 
 
 CORPORA.register("words", Corpus(build_tokenizer, lines))

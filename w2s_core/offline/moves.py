@@ -11,7 +11,7 @@ import numpy as np
 
 from w2s_core.offline.rows import OFFLINE
 from w2s_core.offline.world import World, below
-from w2s_core.rules import gives_mate, rules
+from w2s_core.rules import gives_mate, legal_moves, rules
 
 if TYPE_CHECKING:
     import chess
@@ -46,7 +46,7 @@ def puzzle(rng: np.random.Generator) -> tuple[chess.Board, chess.Move, int]:
     while True:
         board = rules().Board()
         while not board.is_game_over() and board.ply() < MOST:
-            moves = sorted(board.legal_moves, key=lambda move: move.uci())
+            moves = legal_moves(board)
             board.push(moves[below(len(moves), rng)])
             if board.ply() >= LEAST and (found := solution(board)) is not None:
                 return board, *found

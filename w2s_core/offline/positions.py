@@ -7,6 +7,7 @@ count empty squares are written out, so that a square has the same place in ever
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -14,16 +15,14 @@ import numpy as np
 import torch
 
 from w2s_core.config import PretrainConfig
+from w2s_core.errors import DataError
 from w2s_core.offline.corpora import CORPORA, Corpus, Lines
 from w2s_core.offline.world import EOS, PAD, UNK, World, below, stream
-from w2s_core.rules import rules
+from w2s_core.rules import PROMPT, legal_moves, rules
 
 if TYPE_CHECKING:
     import chess
     from transformers import PreTrainedTokenizerFast
-
-PROMPT = "{}\nMove:"
-"""As puzzles have it."""
 
 LETTERS = " \n.:/-0123456789abcdefghijklmnopqrstuvwxyzBKMNPQR"
 """Of positions, moves and prompts."""
@@ -33,6 +32,8 @@ IN_BOARD = r"(?=\S* [wb] )"
 
 LONGEST_GAME = 80
 """Half-moves."""
+LONGEST = 96
+"""Tokens of a position, its prompt and its move."""
 BY_PLAYER = 0.5
 """Share of the moves of a game."""
 
@@ -58,7 +59,7 @@ def gain(board: chess.Board, move: chess.Move) -> float:
 
 def best(board: chess.Board, rng: np.random.Generator) -> chess.Move:
     """A move with the largest gain, any of them."""
-    moves = sorted(board.legal_moves, key=lambda move: move.uci())
+    moves = legal_moves(board)
     gains = [gain(board, move) for move in moves]
     found = [move for move, value in zip(moves, gains, strict=True) if value == max(gains)]
     return found[below(len(found), rng)]
@@ -74,29 +75,35 @@ def positions(seed: int) -> Iterator[tuple[str, str]]:
             move = best(board, rng)
             yield board.fen(), move.uci()
             if rng.random() >= BY_PLAYER:
-                moves = sorted(board.legal_moves, key=lambda move: move.uci())
+                moves = legal_moves(board)
                 move = moves[below(len(moves), rng)]
             board.push(move)
 
 
 def lines(world: World, config: PretrainConfig, tokenizer: PreTrainedTokenizerFast) -> Lines:
-    """One position a sequence, of which the loss asks for the move and the end of text; longer ones are skipped."""
-    n_steps = max(1, config.n_tokens // (config.batch_size * config.sequence_length))
-    shape = n_steps * config.batch_size, config.sequence_length
+    """One position a sequence, of which the loss asks for the move and the end of text.
+
+    Raises:
+        DataError: sequences are shorter than a position.
+    """
+    shape = config.n_steps, config.batch_size, config.sequence_length
     tokens = torch.full(shape, tokenizer.pad_token_id)
     asks = torch.zeros(shape, dtype=torch.bool)
     found = positions(config.seed)
-    for row in range(len(tokens)):
-        while True:
-            fen, move = next(found)
-            asked = tokenizer(PROMPT.format(fen))["input_ids"]
-            answer = [*tokenizer(f" {move}")["input_ids"], tokenizer.eos_token_id]
-            if (n := len(asked) + len(answer)) <= config.sequence_length:
-                break
-        tokens[row, :n] = torch.tensor(asked + answer)
-        asks[row, len(asked) : n] = True
-    by_step = n_steps, config.batch_size, config.sequence_length
-    return Lines(tokens.view(by_step), asks.view(by_step))
+    for batch, asked_of in zip(tokens, asks, strict=True):
+        fens, moves = zip(*itertools.islice(found, config.batch_size), strict=True)
+        prompts = tokenizer([PROMPT.format(fen) for fen in fens])["input_ids"]
+        answers = tokenizer([f" {move}{tokenizer.eos_token}" for move in moves])["input_ids"]
+        for row, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
+            n = len(prompt) + len(answer)
+            if n > config.sequence_length:
+                raise DataError(
+                    f"pretrain.sequence_length: a position and its move take {n} tokens, and {config.sequence_length} "
+                    f"is less; raise it to {LONGEST} or more"
+                )
+            batch[row, :n] = torch.tensor(prompt + answer)
+            asked_of[row, len(prompt) : n] = True
+    return Lines(tokens, asks)
 
 
 def build_tokenizer(world: World, n_words: int | None, max_length: int) -> PreTrainedTokenizerFast:

@@ -190,6 +190,12 @@ MEDIANS = """
 """
 """Of all pairs and datasets; the page works out what is of some of them as far as no bootstrap is needed."""
 
+RULES = """
+    SELECT least_datasets() AS least_datasets, [t_quantile(df) FOR df IN range(1, n_datasets)] AS quantiles
+    FROM (SELECT count(DISTINCT dataset) AS n_datasets FROM pgr_by_pair WHERE grid = $grid)
+"""
+"""What the page needs for an interval over some of the datasets; Student's t by degrees of freedom, from 1."""
+
 STAGES = """
     SELECT stage, count(*) AS n, sum(seconds) / 3600 AS hours,
         count(*) FILTER (started < $began) AS n_reused,
@@ -252,7 +258,8 @@ def grid_data(home: Home, grid: str) -> dict[str, Any]:
     found["curves"] = _curves(_rows(home.results, CURVES, grid=grid))
     run = _run(home, grid)
     found["trainings"] = run.pop("trainings")
-    return {"grid": grid, "run": run, **{name: _packed(rows) for name, rows in found.items()}}
+    [rules] = _rows(home.results, RULES, grid=grid)
+    return {"grid": grid, "run": run, "rules": rules, **{name: _packed(rows) for name, rows in found.items()}}
 
 
 def _compared(results: Path, grid: str, pairs: Rows) -> tuple[Rows, Rows]:

@@ -2,10 +2,7 @@
 // results, see intervals.sql: of few datasets the middle of the pairs' intervals, of more Student's, or a bootstrap over
 // datasets, which only the results have, of all that they have.
 
-const LEAST_DATASETS = 6; // least_datasets() there
-const T = [0, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.16, 2.145, 2.131,
-  2.12, 2.11, 2.101, 2.093, 2.086, 2.08, 2.074, 2.069, 2.064, 2.06]; // 0.975 quantile, by degrees of freedom
-const quantile = (df) => T[df] ?? 1.96 + 2.5 / df;
+const areMany = (nDatasets) => nDatasets >= grid().rules.least_datasets;
 
 function median(values) {
   const sorted = values.filter((value) => value != null).sort((a, b) => a - b);
@@ -28,7 +25,7 @@ function studentOver(rows, name) {
   const sums = [...Map.groupBy(rows, (row) => row.dataset).values()].map((own) =>
     own.reduce((sum, row) => sum + row[name] - middle, 0));
   const n = sums.length;
-  const reach = (quantile(n - 1) * Math.sqrt((n / (n - 1)) * sums.reduce((sum, each) => sum + each ** 2, 0))) / rows.length;
+  const reach = (grid().rules.quantiles[n - 2] * Math.sqrt((n / (n - 1)) * sums.reduce((sum, each) => sum + each ** 2, 0))) / rows.length;
   return [middle - reach, middle + reach];
 }
 
@@ -41,7 +38,7 @@ function overPairs(rows, whole) {
     median_low: null, median_high: null, mean_low: null, mean_high: null,
   };
   for (const name of ["weak_acc", "transfer_acc", "ceiling_acc"]) found[name] = meanOf(rows, name);
-  if (found.n_datasets >= LEAST_DATASETS) {
+  if (areMany(found.n_datasets)) {
     found.interval_of = "datasets";
     [found.mean_low, found.mean_high] = studentOver(sound, "pgr");
     if (hasAllSeeds() && whole?.n_sound === sound.length)
@@ -66,7 +63,7 @@ function withMedians(rows) {
     for (const part of ["right", "wrong"])
       for (const end of ["low", "high"])
         found[`${part}_${end}`] = hasAllSeeds() && own.length === all.length ? all[0][`${part}_${end}`] :
-          datasetsOf(own) < LEAST_DATASETS ? median(own.map((row) => row[`agreement_${part}_${end}`])) : null;
+          areMany(datasetsOf(own)) ? null : median(own.map((row) => row[`agreement_${part}_${end}`]));
     return own.map((row) => ({ ...row, ...found }));
   });
 }
@@ -103,7 +100,7 @@ function comparisons(pairs) {
       if (!held.length) continue;
       found[name] = meanOf(held, name);
       found[`${name}_of`] = `${held.length} on ${plural(datasetsOf(held), "dataset")}`;
-      [found[`${name}_low`], found[`${name}_high`]] = datasetsOf(held) >= LEAST_DATASETS ? studentOver(held, name) :
+      [found[`${name}_low`], found[`${name}_high`]] = areMany(datasetsOf(held)) ? studentOver(held, name) :
         [meanOf(held, `${name}_low`), meanOf(held, `${name}_high`)];
       const tests = hasAllSeeds() ? grid().testsByName.get(JSON.stringify([method, state.base, measure])) : null;
       if (tests?.n_pairs === held.length) found.tests[name] = tests;

@@ -52,6 +52,22 @@ def test_checks_land_from_a_stage_of_any_name(grid: ToyGrid) -> None:
     assert built(grid, "SELECT key, verdict FROM audits", others) == [{"key": key, "verdict": "fail"}]
 
 
+def test_audits_are_there_though_no_grid_has_them(grid: ToyGrid) -> None:
+    key = grid.audit("fail")
+    grid.nodes.clear()
+    (row,) = built(grid, "SELECT * EXCLUDE started FROM audits")
+    assert row == {
+        "dataset": "boolq", "source": "folder", "split": "train", "check": "leak.length", "value": 0.9,
+        "threshold": 0.8, "verdict": "fail", "detail": "told by its length", "key": key,
+    }  # fmt: skip
+
+
+def test_the_newest_audit_of_a_dataset_is_what_is_known(grid: ToyGrid) -> None:
+    grid.audit("ok", started="2026-02-02T00:00:00+00:00", code="1" * 64)
+    grid.audit("fail", started="2026-01-02T00:00:00+00:00")
+    assert built(grid, "SELECT verdict FROM audits") == [{"verdict": "ok"}]
+
+
 def test_outputs_of_a_stage_that_is_no_more_are_left_out(grid: ToyGrid) -> None:
     grid.score(rights(2, 1), stage="former_score", kind="gt", model="small")
     grid.weak_labels(stage="former_labels", model="small")

@@ -58,7 +58,6 @@ from pathlib import Path
 from artifacts.results.build import build
 from flows.home import output_kinds
 from artifacts.store.local import LocalStore
-from flows.home import output_kinds
 print("ready", flush=True)
 for _ in range(int(sys.argv[2])):
     build(LocalStore(Path(sys.argv[1]) / "store"), Path(sys.argv[1]) / "results.duckdb", output_kinds)
@@ -486,19 +485,3 @@ def test_unreadable_grid_file_is_named(grid: ToyGrid) -> None:
     (grid.store.root / "grids" / "toy.json").write_text("{}")
     with pytest.raises(CorruptArtifact, match=r"toy\.json"):
         build(grid.store, grid.results, output_kinds)
-
-
-def test_audits_are_there_though_no_grid_has_them(grid: ToyGrid) -> None:
-    key = grid.audit("fail")
-    grid.nodes.clear()
-    (row,) = built(grid, "SELECT * EXCLUDE started FROM audits")
-    assert row == {
-        "dataset": "boolq", "source": "folder", "split": "train", "check": "leak.length", "value": 0.9,
-        "threshold": 0.8, "verdict": "fail", "detail": "told by its length", "key": key,
-    }  # fmt: skip
-
-
-def test_the_newest_audit_of_a_dataset_is_what_is_known(grid: ToyGrid) -> None:
-    grid.audit("ok", started="2026-02-02T00:00:00+00:00", code="1" * 64)
-    grid.audit("fail", started="2026-01-02T00:00:00+00:00")
-    assert built(grid, "SELECT verdict FROM audits") == [{"verdict": "ok"}]

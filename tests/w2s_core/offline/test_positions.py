@@ -10,9 +10,11 @@ import pytest
 chess = pytest.importorskip("chess")
 
 from w2s_core.config import PretrainConfig, SizeConfig, WorldConfig  # noqa: E402
+from w2s_core.errors import DataError  # noqa: E402
 from w2s_core.offline.corpora import CORPORA  # noqa: E402
-from w2s_core.offline.positions import PROMPT, best, positions  # noqa: E402
+from w2s_core.offline.positions import best, positions  # noqa: E402
 from w2s_core.offline.world import build_world, stream  # noqa: E402
+from w2s_core.rules import PROMPT  # noqa: E402
 
 WORLD = build_world(WorldConfig(n_words=64, n_classes=2))
 CORPUS = CORPORA.get("positions")
@@ -69,3 +71,13 @@ def test_the_loss_asks_for_the_move_and_the_end_alone() -> None:
     for (fen, move), row, asked in zip(positions(CONFIG.seed), tokens.flatten(0, 1), asks.flatten(0, 1), strict=False):
         assert TOKENIZER.decode(row[asked]).replace(" ", "") == move + TOKENIZER.eos_token
         assert row[:64].tolist() == TOKENIZER(fen)["input_ids"][:64]
+
+
+def test_sequences_too_short_for_a_position_are_refused_by_the_field() -> None:
+    with pytest.raises(DataError, match=r"pretrain\.sequence_length: a position and its move take \d+ tokens, and 64 "):
+        CORPUS.lines(WORLD, CONFIG.model_copy(update={"sequence_length": 64}), TOKENIZER)
+
+
+def test_positions_have_no_words() -> None:
+    with pytest.raises(ValueError, match="n_words 64 is for the corpus words; positions has none"):
+        PretrainConfig(**{**CONFIG.model_dump(), "n_words": 64})
